@@ -1,0 +1,1 @@
+"""What a plan becomes: the partitioned graph that runtimes read."""

@@ -1,0 +1,362 @@
+"""The plan document, schema ``stagewright.plan/1``: what ``plan.json`` holds."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stagewright.model.boundary import Bandwidth, Bytes, Memory, Milliseconds, Seconds, first_error
+from stagewright.model.cluster import Cluster, GpuGroup
+from stagewright.model.costs import CostModel, Dispatch, Topology, make_cost_model
+from stagewright.model.errors import InputError
+from stagewright.model.evaluate import Evaluation, evaluate
+from stagewright.model.files import read_text
+from stagewright.model.graph import Layer, LayerGraph
+from stagewright.model.instance import Instance, build_instance
+from stagewright.model.plan import Certificate, Plan, Stage, Status, assign_ranks
+from stagewright.model.rules import MemoryModel, Optimizer, Rules, Versions
+
+SCHEMA = "stagewright.plan/1"
+
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
+Index = Annotated[int, Field(ge=0, le=10_000_000)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CertificateDocument(_Part):
+    """How good the plan is proven to be."""
+
+    status: Status
+    objective_s: Seconds | None
+    bound_s: Seconds | None
+    gap: Seconds | None
+    wall_s: Seconds
+    solver: str
+
+
+class BaselinesDocument(_Part):
+    """Periods of the plans that one would make by hand; null where they do not apply."""
+
+    single_gpu_s: Seconds | None
+    data_parallel_s: Seconds | None
+
+
+class ReplicasDocument(_Part):
+    """GPUs of one group that hold a stage."""
+
+    server: str
+    gpu: str
+    count: Count
+
+
+class StageDocument(_Part):
+    """One stage and its figures, per minibatch and per replica."""
+
+    index: Index
+    nodes: list[str]
+    replicas: list[ReplicasDocument]
+    compute_s: Seconds
+    sync_s: Seconds
+    input_transfer_s: Seconds
+    output_transfer_s: Seconds
+    time_s: Seconds
+    memory_bytes: Bytes
+    ranks: list[Index]
+
+
+class NodeDocument(_Part):
+    """One layer; ``time_ms`` is (forward, backward) by GPU type."""
+
+    id: str
+    description: str
+    activation_bytes: list[Bytes]
+    parameter_bytes: Bytes
+    time_ms: dict[str, tuple[Milliseconds, Milliseconds]]
+
+
+class GraphDocument(_Part):
+    """The layer graph."""
+
+    name: str
+    nodes: list[NodeDocument]
+    edges: list[tuple[str, str]]
+
+
+class GroupDocument(_Part):
+    """Like GPUs of one server."""
+
+    server: str
+    gpu: str
+    count: Count
+    memory_bytes: Memory | None
+
+
+class ClusterDocument(_Part):
+    """The cluster; matrices are by server, the diagonal inside a server."""
+
+    servers: list[str]
+    groups: list[GroupDocument]
+    bandwidth_bytes_per_s: list[list[Bandwidth]]
+    latency_s: list[list[Seconds]]
+
+
+class OptionsDocument(_Part):
+    """Parameters of the cost model, and the rules."""
+
+    activation_compression_ratio: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+    overlap: bool
+    dispatch: Dispatch
+    cost_model_version: Literal[1]
+    use_memory_constraint: bool
+    versions: Versions
+    optimizer: Optimizer
+    use_all: bool
+    straight_pipeline: bool
+    max_stages: Count | None
+
+
+class InstanceDocument(_Part):
+    """Enough to evaluate the plan again."""
+
+    graph: GraphDocument
+    cluster: ClusterDocument
+    options: OptionsDocument
+
+
+class PlanDocument(_Part):
+    """A plan with its figures, its certificate and the instance it is for."""
+
+    schema_: Annotated[Literal["stagewright.plan/1"], Field(alias="schema")]
+    name: str
+    cost_model: str
+    planner: str
+    period_s: Seconds
+    throughput_per_s: Seconds | None
+    claimed_period_s: Seconds | None
+    certificate: CertificateDocument
+    baselines: BaselinesDocument
+    stages: Annotated[list[StageDocument], Field(min_length=1)]
+    instance: InstanceDocument
+
+    def dumps(self) -> str:
+        """Return the document as JSON text, the same for the same plan."""
+        data = self.model_dump(mode="json", by_alias=True)
+        return json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def make_document(
+    instance: Instance,
+    plan: Plan,
+    cost_model: CostModel,
+    certificate: Certificate,
+    baselines: tuple[float | None, float | None],
+) -> PlanDocument:
+    """Write down a plan; ``baselines`` are the periods of (single GPU, data parallel)."""
+    evaluation = evaluate(instance, plan, cost_model)
+    return PlanDocument(
+        schema=SCHEMA,
+        name=instance.graph.name,
+        cost_model=cost_model.name,
+        planner=plan.planner,
+        period_s=evaluation.period_s,
+        throughput_per_s=_finite(evaluation.throughput_per_s),
+        claimed_period_s=plan.claimed_period_s,
+        certificate=CertificateDocument(
+            status=certificate.status,
+            objective_s=certificate.objective_s,
+            bound_s=certificate.bound_s,
+            gap=certificate.gap,
+            wall_s=certificate.wall_s,
+            solver=certificate.solver,
+        ),
+        baselines=BaselinesDocument(single_gpu_s=baselines[0], data_parallel_s=baselines[1]),
+        stages=_stages(instance, plan, evaluation),
+        instance=InstanceDocument(
+            graph=_graph(instance),
+            cluster=_cluster(instance.cluster),
+            options=_options(instance.rules, cost_model),
+        ),
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _stages(instance: Instance, plan: Plan, evaluation: Evaluation) -> list[StageDocument]:
+    cluster = instance.cluster
+    ranks = assign_ranks(cluster, plan.stages)
+    return [
+        StageDocument(
+            index=k,
+            nodes=list(stage.nodes),
+            replicas=[
+                ReplicasDocument(server=cluster.servers[g.server], gpu=g.gpu, count=n)
+                for g, n in zip(cluster.groups, stage.replicas, strict=True)
+                if n > 0
+            ],
+            compute_s=figures.compute_s,
+            sync_s=figures.sync_s,
+            input_transfer_s=figures.input_transfer_s,
+            output_transfer_s=figures.output_transfer_s,
+            time_s=figures.time_s,
+            memory_bytes=figures.memory_bytes,
+            ranks=list(ranks[k]),
+        )
+        for k, (stage, figures) in enumerate(zip(plan.stages, evaluation.stages, strict=True))
+    ]
+
+
+def _graph(instance: Instance) -> GraphDocument:
+    def times(node: str) -> dict[str, tuple[float, float]]:
+        twins = ((gpu, graph.by_id[node]) for gpu, graph in instance.profiles.items())
+        return {gpu: (x.forward_ms, x.backward_ms) for gpu, x in twins}
+
+    return GraphDocument(
+        name=instance.graph.name,
+        nodes=[
+            NodeDocument(
+                id=x.id,
+                description=x.description,
+                activation_bytes=list(x.activation_parts_bytes),
+                parameter_bytes=x.parameter_bytes,
+                time_ms=times(x.id),
+            )
+            for x in instance.graph.layers
+        ],
+        edges=list(instance.graph.edges),
+    )
+
+
+def _cluster(cluster: Cluster) -> ClusterDocument:
+    return ClusterDocument(
+        servers=list(cluster.servers),
+        groups=[
+            GroupDocument(
+                server=cluster.servers[g.server],
+                gpu=g.gpu,
+                count=g.count,
+                memory_bytes=g.memory_bytes,
+            )
+            for g in cluster.groups
+        ],
+        bandwidth_bytes_per_s=[list(row) for row in cluster.bandwidth_bytes_per_s],
+        latency_s=[list(row) for row in cluster.latency_s],
+    )
+
+
+def _options(rules: Rules, cost_model: CostModel) -> OptionsDocument:
+    return OptionsDocument(
+        activation_compression_ratio=cost_model.compression_ratio,
+        overlap=cost_model.overlap,
+        dispatch=cost_model.dispatch if isinstance(cost_model, Topology) else "equal",
+        cost_model_version=1,
+        use_memory_constraint=rules.use_memory,
+        versions=rules.memory.versions,
+        optimizer=rules.memory.optimizer,
+        use_all=rules.use_all,
+        straight_pipeline=rules.straight_pipeline,
+        max_stages=rules.max_stages,
+    )
+
+
+def read_plan(path: str | Path) -> tuple[PlanDocument, Instance, Plan, CostModel]:
+    """Read ``plan.json`` and check it: a plan that is wrong is refused.
+
+    Raises
+    ------
+    InputError
+        If the file is no plan document, or the plan violates its own instance.
+    """
+    path = Path(path)
+    text = read_text(path, "plan document")
+    try:
+        document = PlanDocument.model_validate_json(text)
+    except ValidationError as error:
+        place, message = first_error(error)
+        raise InputError(
+            f"{place}: {message}" if place else message,
+            source=path,
+            hint=f"Expected a plan document ({SCHEMA}), as 'stagewright plan -o DIR' writes it",
+        ) from None
+    try:
+        instance, plan, cost_model = open_document(document)
+    except InputError as error:
+        raise InputError(error.message, source=path, hint=error.hint) from None
+    evaluation = evaluate(instance, plan, cost_model)
+    if evaluation.violations:
+        raise InputError(
+            f"the plan is not valid: {evaluation.violations[0].message}",
+            source=path,
+            hint="Plan again, or correct the stages by hand",
+        )
+    return document, instance, plan, cost_model
+
+
+def open_document(document: PlanDocument) -> tuple[Instance, Plan, CostModel]:
+    """Return the instance, the plan and the cost model that a document speaks of."""
+    saved, options = document.instance, document.instance.options
+    servers = {name: s for s, name in enumerate(saved.cluster.servers)}
+    for entry in saved.cluster.groups:
+        if entry.server not in servers:
+            raise InputError(f"a GPU group names '{entry.server}', which is not a server")
+    groups = tuple(
+        GpuGroup(servers[g.server], g.gpu, g.count, g.memory_bytes) for g in saved.cluster.groups
+    )
+    cluster = Cluster(
+        tuple(saved.cluster.servers),
+        groups,
+        tuple(tuple(row) for row in saved.cluster.bandwidth_bytes_per_s),
+        tuple(tuple(row) for row in saved.cluster.latency_s),
+    )
+    rules = Rules(
+        use_memory=options.use_memory_constraint,
+        memory=MemoryModel(options.versions, options.optimizer),
+        use_all=options.use_all,
+        straight_pipeline=options.straight_pipeline,
+        max_stages=options.max_stages,
+    )
+    profiles = {gpu: _profile(saved.graph, gpu) for gpu in cluster.gpu_types}
+    instance = build_instance(profiles, cluster, rules)
+    cost_model = make_cost_model(
+        document.cost_model,
+        compression_ratio=options.activation_compression_ratio,
+        overlap=options.overlap,
+        dispatch=options.dispatch,
+    )
+    stages = tuple(_stage(stage, cluster) for stage in document.stages)
+    return instance, Plan(stages, document.planner, document.claimed_period_s), cost_model
+
+
+def _profile(graph: GraphDocument, gpu: str) -> LayerGraph:
+    layers = []
+    for node in graph.nodes:
+        if gpu not in node.time_ms:
+            raise InputError(f"node '{node.id}' has no time on '{gpu}'")
+        if not node.activation_bytes:
+            raise InputError(f"node '{node.id}' has no activation size")
+        forward, backward = node.time_ms[gpu]
+        sizes = tuple(node.activation_bytes)
+        layers.append(
+            Layer(node.id, node.description, forward, backward, sizes, node.parameter_bytes)
+        )
+    return LayerGraph(tuple(layers), tuple(graph.edges), graph.name)
+
+
+def _stage(stage: StageDocument, cluster: Cluster) -> Stage:
+    replicas = [0] * len(cluster.groups)
+    place = {(cluster.servers[g.server], g.gpu): i for i, g in enumerate(cluster.groups)}
+    for entry in stage.replicas:
+        if (entry.server, entry.gpu) not in place:
+            raise InputError(
+                f"stage {stage.index} uses {entry.gpu} in {entry.server}, which the cluster lacks"
+            )
+        replicas[place[entry.server, entry.gpu]] += entry.count
+    return Stage(tuple(stage.nodes), tuple(replicas))

@@ -1,0 +1,200 @@
+"""One planning problem: a layer graph timed on every GPU type, a cluster, and rules."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stagewright.model.cluster import Cluster
+from stagewright.model.errors import InputError
+from stagewright.model.graph import Layer, LayerGraph
+from stagewright.model.rules import Rules
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What is to be planned.
+
+    Attributes
+    ----------
+    profiles
+        For each GPU type, the layer graph as measured on it; all have the same nodes and edges.
+    cluster, rules
+        The hardware, and what the user demands.
+    notes
+        What was assumed or evened out, in words.
+    """
+
+    profiles: Mapping[str, LayerGraph]
+    cluster: Cluster
+    rules: Rules = Rules()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.profiles:
+            raise InputError("no profiles given")
+        if not self.graph.planned:
+            raise InputError(
+                "the graph holds inputs only; there is nothing to plan", source=self.graph.name
+            )
+        for gpu in self.cluster.gpu_types:
+            if gpu not in self.profiles:
+                raise InputError(
+                    f"there is no profile for GPU type '{gpu}'",
+                    hint="Every GPU type of the cluster needs a profile",
+                )
+
+    @cached_property
+    def graph(self) -> LayerGraph:
+        """The layer graph: the largest sizes that any profile states, the first type's times."""
+        first = next(iter(self.profiles.values()))
+        return dataclasses.replace(
+            first, layers=tuple(_largest(self.profiles, x.id) for x in first.layers)
+        )
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of the nodes to place, in file order; arrays below follow this order."""
+        return self.graph.planned
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Position of each node in :attr:`nodes`."""
+        return {node: i for i, node in enumerate(self.nodes)}
+
+    @cached_property
+    def type_time_s(self) -> dict[str, NDArray[np.float64]]:
+        """Forward plus backward seconds of each node, by GPU type; shape (nodes,)."""
+        return {
+            gpu: np.array([graph.by_id[node].total_ms / 1000 for node in self.nodes])
+            for gpu, graph in self.profiles.items()
+        }
+
+    @cached_property
+    def time_s(self) -> NDArray[np.float64]:
+        """Forward plus backward seconds, shape (groups, nodes)."""
+        return np.array([self.type_time_s[g.gpu] for g in self.cluster.groups])
+
+    @cached_property
+    def activation_bytes(self) -> NDArray[np.float64]:
+        """Bytes of each node's outputs, shape (nodes,)."""
+        return np.array([self.graph.by_id[node].activation_bytes for node in self.nodes])
+
+    @cached_property
+    def parameter_bytes(self) -> NDArray[np.float64]:
+        """Bytes of each node's weights, shape (nodes,)."""
+        return np.array([self.graph.by_id[node].parameter_bytes for node in self.nodes])
+
+    @cached_property
+    def edges(self) -> tuple[tuple[int, int], ...]:
+        """Edges between planned nodes as positions, each once."""
+        pairs = (
+            (self.index[u], self.index[v])
+            for u, v in self.graph.edges
+            if u in self.index and v in self.index
+        )
+        return tuple(dict.fromkeys(pairs))
+
+    @cached_property
+    def consumers(self) -> tuple[tuple[int, ...], ...]:
+        """For each node, the positions of the nodes that read it."""
+        lists: list[list[int]] = [[] for _ in self.nodes]
+        for u, v in self.edges:
+            lists[u].append(v)
+        return tuple(tuple(x) for x in lists)
+
+    @cached_property
+    def producers(self) -> tuple[tuple[int, ...], ...]:
+        """For each node, the positions of the nodes that it reads."""
+        lists: list[list[int]] = [[] for _ in self.nodes]
+        for u, v in self.edges:
+            lists[v].append(u)
+        return tuple(tuple(x) for x in lists)
+
+    def with_rules(self, rules: Rules) -> Instance:
+        """Return the same instance under other rules."""
+        return dataclasses.replace(self, rules=rules)
+
+
+def build_instance(
+    profiles: Mapping[str, LayerGraph],
+    cluster: Cluster,
+    rules: Rules | None = None,
+    notes: tuple[str, ...] = (),
+) -> Instance:
+    """Join one profile per GPU type and a cluster, and check that they agree.
+
+    Parameters
+    ----------
+    profiles
+        GPU type to layer graph. All have the same nodes and edges; where sizes differ, the
+        largest is used and a note says so.
+
+    Raises
+    ------
+    InputError
+        If a profile is missing or two profiles differ in nodes or edges.
+    """
+    if not profiles:
+        raise InputError("no profiles given")
+    (first_gpu, first), *others = profiles.items()
+    for gpu, graph in others:
+        _same_shape(first_gpu, first, gpu, graph)
+    return Instance(dict(profiles), cluster, rules or Rules(), (*notes, *_size_notes(profiles)))
+
+
+def _same_shape(first_gpu: str, first: LayerGraph, gpu: str, graph: LayerGraph) -> None:
+    here, there = set(graph.by_id), set(first.by_id)
+    if here != there:
+        node = min(here ^ there)
+        has, lacks = (gpu, first_gpu) if node in here else (first_gpu, gpu)
+        raise InputError(
+            f"the profiles disagree: '{node}' is a node of {has}'s but not of {lacks}'s",
+            source=graph.name,
+            hint="All profiles of one plan must come from the same network",
+        )
+    ours, theirs = Counter(graph.edges), Counter(first.edges)
+    if ours != theirs:
+        u, v = min((ours - theirs) + (theirs - ours))
+        raise InputError(
+            f"the profiles disagree: edge '{u} -- {v}' is not the same in {first_gpu}'s "
+            f"and {gpu}'s",
+            source=graph.name,
+            hint="All profiles of one plan must come from the same network",
+        )
+
+
+def _largest(profiles: Mapping[str, LayerGraph], node: str) -> Layer:
+    twins = [graph.by_id[node] for graph in profiles.values()]
+    return dataclasses.replace(
+        twins[0],
+        activation_parts_bytes=max(twins, key=lambda x: x.activation_bytes).activation_parts_bytes,
+        parameter_bytes=max(x.parameter_bytes for x in twins),
+        stage=None,
+    )
+
+
+def _size_notes(profiles: Mapping[str, LayerGraph]) -> tuple[str, ...]:
+    first, *others = profiles.values()
+    differing = [
+        x.id
+        for x in first.layers
+        if any(
+            graph.by_id[x.id].activation_bytes != x.activation_bytes
+            or graph.by_id[x.id].parameter_bytes != x.parameter_bytes
+            for graph in others
+        )
+    ]
+    if not differing:
+        return ()
+    shown = ", ".join(differing[:3]) + (", …" if len(differing) > 3 else "")
+    return (
+        f"the profiles state different sizes for {len(differing)} of {len(first.layers)} nodes "
+        f"({shown}); the largest is used",
+    )

@@ -1,0 +1,82 @@
+"""What a user may demand of any plan, and the memory that a stage needs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Versions(StrEnum):
+    """How many versions of the weights a replica keeps.
+
+    ``stash`` is PipeDream's weight stashing (one per minibatch in flight), ``2bw`` is
+    PipeDream-2BW's double buffering, ``flush`` is synchronous (one).
+    """
+
+    STASH = "stash"
+    TWO_BW = "2bw"
+    FLUSH = "flush"
+
+
+class Optimizer(StrEnum):
+    """Optimizer state kept per parameter: none, one or two numbers."""
+
+    SGD = "sgd"
+    MOMENTUM = "momentum"
+    ADAM = "adam"
+
+    @property
+    def states(self) -> int:
+        """Copies of the parameters that the optimizer keeps."""
+        return {"sgd": 0, "momentum": 1, "adam": 2}[self.value]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryModel:
+    """Bytes that one replica of a stage holds under 1F1B."""
+
+    versions: Versions = Versions.STASH
+    optimizer: Optimizer = Optimizer.SGD
+
+    def in_flight(self, replicas: int, replicas_from_here: int) -> int:
+        """Minibatches in flight at a stage: ``ceil(sum_{j>=k} m_j / m_k)``.
+
+        PipeDream (Narayanan et al., SOSP 2019), section 3.2: the start-up count that keeps
+        a 1F1B pipeline full.
+        """
+        return math.ceil(replicas_from_here / replicas)
+
+    def weight_copies(self, in_flight: int) -> int:
+        """Copies of the parameters held: versions, one gradient, optimizer state."""
+        versions = {Versions.STASH: in_flight, Versions.TWO_BW: 2, Versions.FLUSH: 1}
+        return versions[self.versions] + 1 + self.optimizer.states
+
+    def stage_bytes(self, activation: float, parameters: float, in_flight: int) -> float:
+        """Bytes of one replica: in-flight activations and all copies of the weights."""
+        return in_flight * activation + self.weight_copies(in_flight) * parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Demands on a plan beyond being a partition of the graph.
+
+    Attributes
+    ----------
+    use_memory
+        A stage must fit the memory of every GPU that holds it.
+    memory
+        How memory is counted.
+    use_all
+        Every GPU must be used.
+    straight_pipeline
+        No stage is replicated.
+    max_stages
+        At most so many stages, or ``None``.
+    """
+
+    use_memory: bool = False
+    memory: MemoryModel = MemoryModel()
+    use_all: bool = False
+    straight_pipeline: bool = False
+    max_stages: int | None = None

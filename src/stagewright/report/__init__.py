@@ -1,0 +1,1 @@
+"""Pictures of plans. Depends on the model only."""

@@ -1,0 +1,1 @@
+"""Named workloads and clusters, and comparisons of planners on them."""
