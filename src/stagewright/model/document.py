@@ -20,7 +20,7 @@ from stagewright.model.instance import Instance, build_instance
 from stagewright.model.plan import Certificate, Plan, Stage, Status, assign_ranks
 from stagewright.model.rules import MemoryModel, Optimizer, Rules, Versions
 
-SCHEMA = "stagewright.plan/1"
+SCHEMA: Literal["stagewright.plan/1"] = "stagewright.plan/1"
 
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Index = Annotated[int, Field(ge=0, le=10_000_000)]
@@ -133,6 +133,8 @@ class InstanceDocument(_Part):
 class PlanDocument(_Part):
     """A plan with its figures, its certificate and the instance it is for."""
 
+    model_config = ConfigDict(populate_by_name=True)
+
     schema_: Annotated[Literal["stagewright.plan/1"], Field(alias="schema")]
     name: str
     cost_model: str
@@ -161,7 +163,7 @@ def make_document(
     """Write down a plan; ``baselines`` are the periods of (single GPU, data parallel)."""
     evaluation = evaluate(instance, plan, cost_model)
     return PlanDocument(
-        schema=SCHEMA,
+        schema_=SCHEMA,
         name=instance.graph.name,
         cost_model=cost_model.name,
         planner=plan.planner,

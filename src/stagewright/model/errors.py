@@ -76,10 +76,10 @@ class DisagreementError(StagewrightError):
 
 
 def printable(text: str, limit: int = 400) -> str:
-    """Return untrusted ``text`` as one short line without control characters.
+    r"""Return untrusted ``text`` as one short line without control characters.
 
-    >>> printable("a\\nb\\x1b[31m")
-    'a\\\\nb\\\\x1b[31m'
+    >>> printable("a\nb\x1b[31m")
+    'a\\nb\\x1b[31m'
     """
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return line if len(line) <= limit else f"{line[: limit - 1]}…"

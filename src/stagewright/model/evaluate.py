@@ -199,8 +199,10 @@ def _node_violations(instance: Instance, plan: Plan) -> list[Violation]:
             found.append(Violation(Kind.MISSING, None, f"'{node}' is in no stage"))
     for u, v in instance.edges:
         producer, consumer = instance.nodes[u], instance.nodes[v]
-        k, j = stage_of.get(producer), stage_of.get(consumer)
-        if k is not None and j is not None and k > j:
+        if producer not in placed or consumer not in placed:
+            continue
+        k, j = stage_of[producer], stage_of[consumer]
+        if k > j:
             found.append(
                 Violation(
                     Kind.NOT_CONVEX,
