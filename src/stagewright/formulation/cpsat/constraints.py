@@ -116,6 +116,7 @@ class Constraints:
         )
         for k in v.slots:
             limit = v.period - self._wait(k)
+            paces: list[tuple[cp_model.IntVar, bool, list[cp_model.IntVar]]]
             if proportional:
                 paces = [(Proportional(self._model, v, k).pace(self._compute[k]), True, [])]
             else:
