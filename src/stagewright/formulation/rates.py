@@ -17,7 +17,6 @@ from stagewright.model.cluster import Cluster
 from stagewright.model.costs import CostModel, PipeDream, SparsePipe, Topology
 from stagewright.model.errors import DoesNotApply
 
-
 CutKey = tuple[tuple[int, ...], int]
 """What a cut needs to know of a stage; each cost model fills it in its own way."""
 
