@@ -19,12 +19,9 @@ from rich.table import Table
 from stagewright.formulation.problem import Problem, Settings
 from stagewright.formulation.registry import PLANNER_NAMES
 from stagewright.formulation.run import Planned, run_planner
-from stagewright.model.cluster_file import read_cluster_yaml
 from stagewright.model.costs import Topology
 from stagewright.model.errors import DoesNotApply
-from stagewright.model.instance import build_instance
-from stagewright.model.profile import read_profile
-from stagewright.model.server_file import read_server_file
+from stagewright.model.load import load_instance, read_cluster
 
 CLUSTERS = ("test_server.txt", "titanv4_titanxp3.txt", "two_servers.yaml")
 BANDWIDTHS = (1e8, 1e9, 1e10)
@@ -35,13 +32,12 @@ def sample_problems(folder: Path) -> list[tuple[str, Problem]]:
     """Return (name, problem) for every sample cluster and bandwidth, under ``topology``."""
     found = []
     for name in CLUSTERS:
-        if name.endswith(".yaml"):
-            reads = [(name, read_cluster_yaml(folder / name))]
-        else:
-            reads = [(f"{name} -b {b:g}", read_server_file(folder / name, [b])) for b in BANDWIDTHS]
-        for title, read in reads:
-            profiles = {gpu: read_profile(path) for gpu, path in read.profiles.items()}
-            found.append((title, Problem(build_instance(profiles, read.cluster), Topology())))
+        fixed = name.endswith(".yaml")
+        for bandwidth in (None,) if fixed else BANDWIDTHS:
+            given = [] if bandwidth is None else [bandwidth]
+            instance = load_instance(read_cluster(folder / name, given))
+            title = name if bandwidth is None else f"{name} -b {bandwidth:g}"
+            found.append((title, Problem(instance, Topology())))
     return found
 
 
