@@ -7,12 +7,12 @@ counts of all groups are too many, GPUs are taken from a few fixed lists instead
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from stagewright.formulation.assemble import with_inputs
 from stagewright.formulation.cut_space import prefixes
-from stagewright.formulation.pipedream_dp import with_inputs
+from stagewright.formulation.orders import topological_orders
 from stagewright.formulation.problem import Outcome, Problem, Settings
 from stagewright.formulation.resources import (
     ResourceSpace,
@@ -78,52 +78,3 @@ def _resource_spaces(instance: Instance) -> Iterator[ResourceSpace]:
     orders = [by_speed, by_speed[::-1], list(groups), list(groups)[::-1]]
     for order in dict.fromkeys(tuple(x) for x in orders):
         yield listed_resources(cluster, rules, order)
-
-
-def topological_orders(instance: Instance) -> list[tuple[int, ...]]:
-    """Return a few different topological orders, the most promising first."""
-    size = len(instance.nodes)
-    activation = instance.activation_bytes
-    opened = [len(x) for x in instance.consumers]
-
-    def depth_first(v: int, step: int) -> tuple[float, ...]:
-        return (-step, v)
-
-    def breadth_first(v: int, step: int) -> tuple[float, ...]:
-        return (step, v)
-
-    def file_order(v: int, step: int) -> tuple[float, ...]:
-        del step
-        return (v,)
-
-    def small_frontier(v: int, step: int) -> tuple[float, ...]:
-        """Prefer layers that end more bytes than they start."""
-        freed = sum(activation[u] for u in instance.producers[v] if opened[u] == 1)
-        return (float(activation[v] - freed), -step)
-
-    rules: list[Callable[[int, int], tuple[float, ...]]] = [
-        depth_first,
-        small_frontier,
-        breadth_first,
-        file_order,
-    ]
-    orders = [_order(instance, rule) for rule in rules]
-    return list(dict.fromkeys(x for x in orders if len(x) == size))
-
-
-def _order(
-    instance: Instance, priority: Callable[[int, int], tuple[float, ...]]
-) -> tuple[int, ...]:
-    """List-schedule the layers: always the ready one with the smallest priority."""
-    waiting = [len(x) for x in instance.producers]
-    ready = [(priority(v, 0), v) for v, n in enumerate(waiting) if n == 0]
-    heapq.heapify(ready)
-    order: list[int] = []
-    while ready:
-        _, v = heapq.heappop(ready)
-        order.append(v)
-        for w in instance.consumers[v]:
-            waiting[w] -= 1
-            if waiting[w] == 0:
-                heapq.heappush(ready, (priority(w, len(order)), w))
-    return tuple(order)
