@@ -235,7 +235,7 @@ def test_deep_nesting_is_an_input_error(refusal):
 
 
 def test_a_structure_that_holds_itself_is_an_input_error(refusal):
-    assert refusal("servers: &x [*x]\n").startswith(": servers.0: ")
+    assert "aliases" in refusal("servers: &x [*x]\n")
 
 
 def test_an_alias_bomb_is_refused_without_writing_it_out(refusal):

@@ -6,12 +6,14 @@ Exit codes: 0 done, 1 failure or failed check, 2 bad usage or input, 3 proven in
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
 
 import click
 
+from stagewright import __version__
 from stagewright.cli.compare import compare_command
 from stagewright.cli.completion import completion_command
 from stagewright.cli.plan import plan_command
@@ -50,7 +52,7 @@ _EXIT_CODES: tuple[tuple[type[StagewrightError], int], ...] = (
     "infeasible, 4 limit reached with no plan, 130 interrupted. Every option can be set by an "
     "environment variable, e.g. STAGEWRIGHT_PLAN_TIME_LIMIT.",
 )
-@click.version_option(package_name="stagewright", message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def stagewright() -> None:
     """Plan pipeline-parallel training on GPUs that are not all alike, with proof."""
 
@@ -61,15 +63,22 @@ for _command in (plan_command, compare_command, versions_command, completion_com
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code; errors are one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         outcome = stagewright.main(
             args=None if arguments is None else list(arguments),
             prog_name="stagewright",
             standalone_mode=False,
         )
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        # Nobody reads any more (a closed pipe), or the output cannot be written (a full disk).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if not isinstance(error, BrokenPipeError):
+            click.echo(f"stagewright: error: cannot write: {error.strerror}", err=True)
         return EXIT_FAILURE
     except (click.ClickException, click.Abort, KeyboardInterrupt, StagewrightError) as error:
         message, code = _explain(error)
@@ -85,7 +94,8 @@ def _explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "stagewright"
-        return f"{error.format_message()} (see '{path} --help')", EXIT_INPUT
+        text = " ".join(error.format_message().split())
+        return f"{text} (see '{path} --help')", EXIT_INPUT
     if isinstance(error, StagewrightError):
         code = next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
         return str(error), code

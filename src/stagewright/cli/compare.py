@@ -50,7 +50,8 @@ def compare_command(planners: str, check: bool, as_json: bool, **values: Any) ->
     from stagewright.model.errors import InputError
     from stagewright.scenarios.compare import compare
 
-    names = [name.strip() for name in planners.split(",") if name.strip()]
+    words = (name.strip() for name in planners.split(","))
+    names = list(dict.fromkeys(name for name in words if name))
     if not names:
         raise InputError(f"--planners names none; expected some of {', '.join(PLANNER_NAMES)}")
     for name in names:

@@ -11,6 +11,8 @@ import click
 
 from stagewright.formulation.registry import DEFAULT_PLANNER, PLANNER_NAMES
 
+LARGEST = 1e24
+
 if TYPE_CHECKING:
     from stagewright.formulation.problem import Problem
     from stagewright.model.server_file import ClusterFile
@@ -33,7 +35,24 @@ class Command(click.Command):
                 break
             name, equals, value = word.partition("=")
             plain.append(name.replace("_", "-") + equals + value if word[:2] == "--" else word)
-        return super().parse_args(ctx, plain)
+        try:
+            return super().parse_args(ctx, plain)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # so that the message can name the command
+            raise
+
+
+class Real(click.FloatRange):
+    """A finite number in a range."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read the number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"'{value}' is not a finite number", param, ctx)
+        return number
 
 
 class Numbers(click.ParamType[tuple[float, ...]]):
@@ -55,9 +74,11 @@ class Numbers(click.ParamType[tuple[float, ...]]):
                 number = float(part)
             except ValueError:
                 number = math.nan
-            whole = self._whole and (number != int(number) if math.isfinite(number) else True)
-            if not math.isfinite(number) or number <= 0 or whole:
-                kind = "a whole number of 1 or more" if self._whole else "a number above 0"
+            good = 0 < number <= (MAX_GPUS if self._whole else LARGEST)
+            if not good or (self._whole and number != int(number)):
+                kind = (
+                    f"a whole number from 1 to {MAX_GPUS:,}" if self._whole else "a number above 0"
+                )
                 self.fail(f"'{part}' is not {kind}", param, ctx)
             found.append(number)
         return tuple(found)
@@ -212,7 +233,7 @@ def limit_options(function: Function) -> Function:
         (
             click.option(
                 "--time-limit",
-                type=click.FloatRange(min=0, min_open=True),
+                type=Real(min=0, min_open=True),
                 default=60.0,
                 show_default=True,
                 metavar="SECONDS",
@@ -220,7 +241,7 @@ def limit_options(function: Function) -> Function:
             ),
             click.option(
                 "--gap",
-                type=click.FloatRange(min=0, max=1, max_open=True),
+                type=Real(min=0, max=1, max_open=True),
                 default=0.0,
                 show_default=True,
                 metavar="G",
@@ -294,10 +315,15 @@ def load_problem(inputs: Inputs) -> Problem:
         memory=MemoryModel(Versions(inputs.versions), Optimizer(inputs.optimizer)),
         use_all=inputs.use_all,
         straight_pipeline=inputs.straight_pipeline,
-        max_stages=inputs.max_stages,
+        max_stages=None if inputs.max_stages is None else min(inputs.max_stages, MAX_GPUS),
     )
     read = _read(inputs)
     cost_model.check(read.cluster)
+    if read.cluster.gpu_count > MAX_GPUS:
+        raise InputError(
+            f"the cluster has {read.cluster.gpu_count:,} GPUs; expected at most {MAX_GPUS:,}",
+            source=inputs.servers or inputs.file,
+        )
     return Problem(load_instance(read, rules), cost_model)
 
 
@@ -311,6 +337,8 @@ def _read(inputs: Inputs) -> ClusterFile:
     profile, servers = inputs.profile, inputs.servers or inputs.file
     if inputs.servers and inputs.file:
         raise InputError("name the cluster once: either SERVERS or -f")
+    if profile is not None and servers is not None:
+        raise InputError("both SERVERS and --profile are given; name one of them")
     if inputs.memory is not None and len(inputs.memory) != 1:
         raise InputError("-s takes one number of bytes")
     memory = None if inputs.memory is None else inputs.memory[0]
@@ -320,7 +348,7 @@ def _read(inputs: Inputs) -> ClusterFile:
         if not levels:
             raise InputError("--profile needs -n, the number of GPUs (or of machines per level)")
         if math.prod(levels) > MAX_GPUS:
-            raise InputError(f"{math.prod(levels):,} GPUs (-n); expected at most {MAX_GPUS:,}")
+            raise InputError(f"more than {MAX_GPUS:,} GPUs (-n); expected at most so many")
         return read_levels(profile, levels, bandwidths, memory)
     if profile is None and servers is not None:
         return read_cluster(servers, bandwidths, memory)

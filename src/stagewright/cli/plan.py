@@ -49,7 +49,10 @@ def plan_command(planner: str, output: str | None, as_json: bool, **values: Any)
     from stagewright.cli import render
     from stagewright.cli.progress import searching
     from stagewright.formulation.run import plan_with_baselines
+    from stagewright.model.errors import InputError
 
+    if output is not None and not output.strip():
+        raise InputError("-o names no folder")
     inputs, limits = take(Inputs, values), take(Limits, values)
     problem = load_problem(inputs)
     with searching(limits) as settings:

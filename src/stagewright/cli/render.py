@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from stagewright.cli.texts import (
+    bare_milliseconds,
     bytes_per_s,
     certificate_sentence,
     gigabytes,
@@ -21,56 +24,80 @@ from stagewright.cli.texts import (
 )
 from stagewright.formulation.problem import Problem, Settings
 from stagewright.formulation.run import Planned
+from stagewright.model.errors import printable
 from stagewright.model.evaluate import StageFigures, over_memory
 from stagewright.model.instance import Instance
+from stagewright.model.plan import Certificate, Status
 from stagewright.scenarios.compare import Comparison, Row, compare
 
 PLAIN_WIDTH = 110
+BESIDE_LIMIT_S = 2.0
 BESIDE = ("single-gpu", "data-parallel", "pipedream-dp", "sparsepipe-dp")
 
 
-def _console() -> Console:
-    """Return a console on stdout: as wide as the terminal, or 110 columns in a file."""
-    width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
+@contextmanager
+def _console() -> Iterator[Console]:
+    """Give a console as wide as the terminal, or 110 columns in a file, and print its text.
+
+    Lines end where their text ends: rich pads the cells of a table.
+    """
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    console = Console(width=None if terminal else PLAIN_WIDTH, highlight=False)
+    with console.capture() as captured:
+        yield console
+    click.echo("\n".join(line.rstrip() for line in captured.get().rstrip().split("\n")))
 
 
 def show_plan(planned: Planned, written: Sequence[Path]) -> None:
     """Print a plan: what was asked, stages, period, certificate, others beside it, files."""
-    console = _console()
-    instance = planned.problem.instance
-    _heading(console, planned.problem)
-    console.print(_stage_table(planned))
-    period = planned.evaluation.period_s
-    rate = f"{planned.evaluation.throughput_per_s:,.2f} minibatches/s"
-    console.print(f"\n[bold]Period {milliseconds(period)}[/] per minibatch, {rate}.", end=" ")
-    console.print(_speed_up(planned))
-    idle = instance.cluster.gpu_count - planned.plan.gpu_count
-    if idle:
+    instance, evaluation = planned.problem.instance, planned.evaluation
+    with _console() as console:
+        _heading(console, planned.problem)
+        console.print(_stage_table(planned))
+        console.print("[dim]Milliseconds per minibatch; memory of one replica.[/]")
         console.print(
-            f"{idle} of {instance.cluster.gpu_count} GPUs stay idle: using them would not make "
-            "it faster (--use-all forces them)."
+            f"\n[bold]Period {milliseconds(evaluation.period_s)}[/] per minibatch, "
+            f"{evaluation.throughput_per_s:,.2f} minibatches/s. {_speed_up(planned)}"
         )
-    console.print(certificate_sentence(planned.certificate, planned.problem.cost_model.name))
-    for k, (stage, figures) in enumerate(
-        zip(planned.plan.stages, planned.evaluation.stages, strict=True)
-    ):
-        for text in over_memory(instance, stage, figures, k):
-            console.print(f"[yellow]Warning:[/] {escape(text)}; add --use-memory-constraint.")
-    console.print("\nBeside it, under the same evaluator:")
-    console.print(_beside(planned))
-    if written:
-        console.print("\nWritten: " + ", ".join(escape(str(path)) for path in written))
+        console.print(certificate_sentence(planned.certificate, planned.problem.cost_model.name))
+        _idle(console, planned)
+        for k, (stage, figures) in enumerate(
+            zip(planned.plan.stages, evaluation.stages, strict=True)
+        ):
+            for text in over_memory(instance, stage, figures, k):
+                console.print(f"[yellow]Warning:[/] {escape(text)}; add --use-memory-constraint.")
+        console.print("\nBeside it, under the same evaluator:")
+        console.print(_beside(planned))
+        if written:
+            console.print("\nWritten: " + ", ".join(escape(str(path)) for path in written))
+
+
+def _idle(console: Console, planned: Planned) -> None:
+    total = planned.problem.instance.cluster.gpu_count
+    idle = total - planned.plan.gpu_count
+    if not idle:
+        return
+    reason = (
+        ": using them would not make it faster (--use-all forces them)"
+        if planned.certificate.status == Status.OPTIMAL
+        else ""
+    )
+    console.print(f"{idle} of {total} GPUs stay idle{reason}.")
 
 
 def _heading(console: Console, problem: Problem) -> None:
     instance, cluster = problem.instance, problem.instance.cluster
     console.print(
-        f"[bold]{escape(instance.graph.name)}[/]: {len(instance.nodes)} layers on "
-        f"{cluster.gpu_count} GPUs, {escape(cluster.describe())}; {_bandwidths(problem)}"
+        f"[bold]{_safe(instance.graph.name)}[/]: {len(instance.nodes)} layers on "
+        f"{cluster.gpu_count} GPUs, {_safe(cluster.describe(), 400)}; {_bandwidths(problem)}"
     )
     for note in instance.notes:
-        console.print(f"[dim]Note: {escape(note)}.[/]")
+        console.print(f"[dim]Note: {_safe(note, 400)}.[/]")
+
+
+def _safe(text: str, limit: int = 80) -> str:
+    """Names come from files: no control characters and no markup."""
+    return escape(printable(text, limit))
 
 
 def _bandwidths(problem: Problem) -> str:
@@ -92,10 +119,10 @@ def _stage_table(planned: Planned) -> Table:
     cluster = planned.problem.instance.cluster
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("stage", justify="right")
-    table.add_column("layers", min_width=14)
-    table.add_column("GPUs", min_width=10)
+    table.add_column("layers")
+    table.add_column("GPUs")
     for name in ("compute", "all-reduce", "receive", "send", "memory", "of the period"):
-        table.add_column(name, justify="right", min_width=6)
+        table.add_column(name, justify="right")
     period = planned.evaluation.period_s
     for k, (stage, figures) in enumerate(
         zip(planned.plan.stages, planned.evaluation.stages, strict=True)
@@ -115,15 +142,16 @@ def _stage_table(planned: Planned) -> Table:
 def _layers(instance: Instance, nodes: Sequence[str]) -> str:
     planned = [node for node in nodes if node in instance.index]
     count = f"{len(planned)}: " if len(planned) > 1 else ""
-    return f"{count}{planned[0]}" + (f" … {planned[-1]}" if len(planned) > 1 else "")
+    ends = printable(planned[0], 20), printable(planned[-1], 20)
+    return count + (f"{ends[0]} … {ends[1]}" if len(planned) > 1 else ends[0])
 
 
 def _figures(figures: StageFigures) -> tuple[str, ...]:
     return (
-        milliseconds(figures.compute_s),
-        milliseconds(figures.sync_s),
-        milliseconds(figures.input_transfer_s),
-        milliseconds(figures.output_transfer_s),
+        bare_milliseconds(figures.compute_s),
+        bare_milliseconds(figures.sync_s),
+        bare_milliseconds(figures.input_transfer_s),
+        bare_milliseconds(figures.output_transfer_s),
         gigabytes(figures.memory_bytes),
     )
 
@@ -152,7 +180,7 @@ def _speed_up(planned: Planned) -> str:
 
 def _beside(planned: Planned) -> Table:
     """Run the planners that cost nothing and apply; the plan's own row comes first."""
-    rows = compare(planned.problem, Settings(), BESIDE).rows
+    rows = compare(planned.problem, Settings(time_limit_s=BESIDE_LIMIT_S), BESIDE).rows
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("planner", "period", "it claims", "times this plan", ""):
         table.add_column(name, justify="left" if name in {"planner", ""} else "right")
@@ -175,15 +203,15 @@ def _beside(planned: Planned) -> Table:
 
 def show_comparison(problem: Problem, comparison: Comparison) -> None:
     """Print one row per planner."""
-    console = _console()
-    _heading(console, problem)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("planner", "period_s", "claimed_period_s", "status", "gap", "wall_s", "ratio"):
         table.add_column(name, justify="left" if name in {"planner", "status"} else "right")
     table.add_column("stages / remark")
     for row in comparison.rows:
         table.add_row(*_comparison_row(row, problem), style="bold" if row.ratio == 1 else None)
-    console.print(table)
+    with _console() as console:
+        _heading(console, problem)
+        console.print(table)
 
 
 def _comparison_row(row: Row, problem: Problem) -> tuple[str, ...]:
@@ -196,11 +224,16 @@ def _comparison_row(row: Row, problem: Problem) -> tuple[str, ...]:
         f"{row.planned.evaluation.period_s:.6g}",
         "-" if plan.claimed_period_s is None else f"{plan.claimed_period_s:.6g}",
         certificate.status,
-        "-" if certificate.gap is None else percent(certificate.gap),
+        "-" if certificate.gap is None else _gap(certificate),
         f"{certificate.wall_s:.2f}",
         "-" if row.ratio is None else f"{row.ratio:.3f}",
         escape(row.remark or stages),
     )
+
+
+def _gap(certificate: Certificate) -> str:
+    proven = certificate.status == Status.OPTIMAL
+    return "0 %" if proven or certificate.gap is None else percent(certificate.gap)
 
 
 def comparison_data(comparison: Comparison) -> dict[str, Any]:

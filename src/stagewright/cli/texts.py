@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
+
+from stagewright.model.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,24 +20,37 @@ def milliseconds(seconds: float) -> str:
     >>> milliseconds(0.1527520), milliseconds(0.0053712), milliseconds(0), milliseconds(12.3456)
     ('152.8 ms', '5.371 ms', '0 ms', '12,346 ms')
     """
+    return f"{bare_milliseconds(seconds)} ms"
+
+
+def bare_milliseconds(seconds: float) -> str:
+    """Milliseconds without the unit.
+
+    >>> bare_milliseconds(0.1527520), bare_milliseconds(4.2e-6)
+    ('152.8', '0.004200')
+    """
     value = seconds * 1000
     if value == 0:
-        return "0 ms"
+        return "0"
     if value >= 1000:
-        return f"{value:,.0f} ms"
-    digits = 3 if value < 10 else 2 if value < 100 else 1
-    return f"{value:.{digits}f} ms" if value >= 0.001 else f"{value:.2g} ms"
+        return f"{value:,.0f}"
+    if value < 1e-4:
+        return f"{value:.3e}"
+    decimals = 3 - math.floor(math.log10(value))
+    return f"{value:.{decimals}f}"
 
 
 def percent(fraction: float) -> str:
     """A fraction as a percentage that never rounds a rest away.
 
-    >>> percent(0.1234), percent(0.000004), percent(0)
-    ('12.3 %', '0.0004 %', '0 %')
+    >>> percent(0.1234), percent(0.000004), percent(0), percent(1e-10)
+    ('12.3 %', '0.0004 %', '0 %', 'under 0.0001 %')
     """
     value = fraction * 100
     if value <= 0:
         return "0 %"
+    if value < 1e-4:
+        return "under 0.0001 %"
     return f"{value:.1f} %" if value >= 0.05 else f"{value:.1g} %"
 
 
@@ -63,7 +79,8 @@ def gpus(cluster: Cluster, replicas: Sequence[int]) -> str:
     """GPUs of a stage, with servers where there are several: ``TitanV×1 + TitanXP×2``."""
     several = len(cluster.servers) > 1
     return " + ".join(
-        f"{g.gpu}×{n}" + (f" @{cluster.servers[g.server]}" if several else "")
+        f"{printable(g.gpu, 40)}×{n}"
+        + (f" @{printable(cluster.servers[g.server], 40)}" if several else "")
         for g, n in zip(cluster.groups, replicas, strict=True)
         if n > 0
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
-from ortools.linear_solver import pywraplp
+from ortools.math_opt.python import mathopt
 
+from stagewright.formulation.problem import Settings
 from stagewright.formulation.rates import Rates
 from stagewright.formulation.reduced_graph import ReducedGraph, reduce_graph
 from stagewright.model.instance import Instance
@@ -16,6 +18,7 @@ Floats = NDArray[np.float64]
 
 MARGIN = 1 + 1e-9
 BISECTION = 1e-6
+LP_LIMIT_S = 5
 
 
 @dataclass(frozen=True)
@@ -52,22 +55,23 @@ def work_bound(graph: ReducedGraph, counts: tuple[int, ...]) -> WorkBound:
 
 def _best_prices(time_s: Floats, gpus: Floats, fallback: Floats) -> Floats:
     """Maximise Σ_v min_g λ_g T_{v,g} over prices, with GLOP."""
-    solver = pywraplp.Solver.CreateSolver("GLOP")
-    if solver is None:
-        return fallback
     scale = float(time_s.max()) or 1.0
     groups, blocks = time_s.shape
-    price = [solver.NumVar(0.0, 1.0, "") for _ in range(groups)]
-    solver.Add(sum(float(gpus[g]) * price[g] for g in range(groups)) == 1.0)
-    work = [solver.NumVar(0.0, solver.infinity(), "") for _ in range(blocks)]
+    model = mathopt.Model()
+    price = [model.add_variable(lb=0.0, ub=1.0) for _ in range(groups)]
+    work = [model.add_variable(lb=0.0) for _ in range(blocks)]
+    model.add_linear_constraint(
+        mathopt.fast_sum(float(gpus[g]) * price[g] for g in range(groups)) == 1.0
+    )
     for v in range(blocks):
         for g in range(groups):
-            solver.Add(work[v] <= float(time_s[g, v] / scale) * price[g])
-    solver.Maximize(sum(work))
-    solver.SetTimeLimit(5_000)
-    if solver.Solve() not in {pywraplp.Solver.OPTIMAL, pywraplp.Solver.FEASIBLE}:
+            model.add_linear_constraint(work[v] - float(time_s[g, v] / scale) * price[g] <= 0.0)
+    model.maximize(mathopt.fast_sum(work))
+    limit = mathopt.SolveParameters(time_limit=timedelta(seconds=LP_LIMIT_S))
+    answer = mathopt.solve(model, mathopt.SolverType.GLOP, params=limit)
+    if not answer.has_primal_feasible_solution():
         return fallback
-    found = np.maximum(np.array([x.solution_value() for x in price]), 0.0)
+    found = np.maximum(np.array(answer.variable_values(price)), 0.0)
     return found if found @ gpus > 0 else fallback
 
 
@@ -107,7 +111,13 @@ def stage_work(
 
 
 def period_bound_s(
-    instance: Instance, rates: Rates, price: Floats, ceiling_s: float, *, mixed: bool
+    instance: Instance,
+    rates: Rates,
+    price: Floats,
+    ceiling_s: float,
+    settings: Settings,
+    *,
+    mixed: bool,
 ) -> float:
     """Return a lower bound on the period that knows about cuts and all-reduce.
 
@@ -124,7 +134,7 @@ def period_bound_s(
     low, high = 0.0, ceiling_s
     if not impossible(high / 2):
         high = ceiling_s / 2
-    while high - low > BISECTION * ceiling_s:
+    while high - low > BISECTION * ceiling_s and not settings.expired:
         middle = (low + high) / 2
         if impossible(middle):
             low = middle

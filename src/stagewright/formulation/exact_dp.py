@@ -15,6 +15,7 @@ from stagewright.model.plan import Plan, Status
 
 MAX_WORK = 4_000_000_000
 MAX_CELLS = 100_000_000
+MAX_GPUS = 500
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class ExactDp:
         """Refuse clusters whose GPU counts alone are too many."""
         transitions = exact_size(problem.instance.cluster, problem.instance.rules)
         chain = len(problem.instance.nodes)
-        if transitions * chain * chain // 2 > MAX_WORK:
+        many = problem.instance.cluster.gpu_count > MAX_GPUS
+        if many or transitions * chain * chain // 2 > MAX_WORK:
             raise DoesNotApply(
                 f"the cluster has {transitions:,} ways to hand out GPUs, too many for an exact "
                 "dynamic programme. Use --planner cpsat or linear-dp"
@@ -44,9 +46,9 @@ class ExactDp:
         start = None if space.is_chain else best_linear(problem, settings)
         ceiling = float("inf") if start is None else start[0]
         answer = StageDp(problem, space, resources, settings, ceiling).solve()
-        if settings.stop.is_set():
+        if settings.expired:
             if start is None:
-                return Outcome(Status.UNKNOWN, None, reason="interrupted before a plan was found")
+                return Outcome(Status.UNKNOWN, None, reason="stopped before a plan was found")
             plan = Plan(with_inputs(instance, start[1]), self.name)
             return Outcome(Status.FEASIBLE, plan, start[0])
         if answer is None:

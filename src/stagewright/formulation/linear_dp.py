@@ -26,6 +26,7 @@ from stagewright.model.instance import Instance
 from stagewright.model.plan import Plan, Stage, Status
 
 MAX_WORK = 30_000_000
+MAX_COUNTED_GPUS = 200
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def best_linear(problem: Problem, settings: Settings) -> Found:
     best: Found = None
     for order in topological_orders(problem.instance):
         for search in _searches(problem, prefixes(problem.instance, order), settings):
-            if settings.stop.is_set():
+            if settings.expired:
                 return best
             answer = search(float("inf") if best is None else best[0])
             if answer is not None and (best is None or answer[0] < best[0]):
@@ -75,7 +76,8 @@ def _searches(
     One over all GPU counts where that is affordable, else one over each of a few lists of GPUs.
     """
     cluster, rules = problem.instance.cluster, problem.instance.rules
-    if exact_size(cluster, rules) * len(space) ** 2 // 2 <= MAX_WORK:
+    affordable = exact_size(cluster, rules) * len(space) ** 2 // 2 <= MAX_WORK
+    if affordable and cluster.gpu_count <= MAX_COUNTED_GPUS:
         resources = exact_resources(cluster, rules)
 
         def full(ceiling_s: float) -> Found:

@@ -81,7 +81,7 @@ class PeriodSearch:
         single = float(self.problem.instance.time_s.sum(axis=1).max()) * (1 + 2 * PRECISION)
         low, high = 0.0, min(ceiling_s, single)
         trial = high * (1 - PRECISION)
-        while high - low > PRECISION * high and not self.settings.stop.is_set():
+        while high - low > PRECISION * high and not self.settings.expired:
             stages = self._keep(trial)
             if stages is None:
                 if best is None:
@@ -121,6 +121,8 @@ class PeriodSearch:
         servers: list[tuple[int, ...]] = [()] * size
         fewest[-1] = 0
         for j in range(size - 1, 0, -1):
+            if self.settings.expired:
+                return None
             used = fewest[j]
             if used >= len(self._list):
                 continue

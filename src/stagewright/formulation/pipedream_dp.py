@@ -56,7 +56,7 @@ class PipeDreamDp:
             ratio=problem.cost_model.compression_ratio,
             straight=instance.rules.straight_pipeline,
             memory_bytes=memory_limit(instance),
-            fewer_machines=settings.fewer_machines,
+            settings=settings,
         )
         claimed = float(tables[-1].value[0, -1, levels[-1].machines - 1])
         if not math.isfinite(claimed):
@@ -115,7 +115,7 @@ def _solve_levels(
     ratio: float | None,
     straight: bool,
     memory_bytes: float | None,
-    fewer_machines: bool,
+    settings: Settings,
 ) -> list[SplitTable]:
     size = len(states.done)
     check_cells(size, sum(level.machines for level in levels[:-1]))
@@ -161,7 +161,14 @@ def _solve_levels(
             return np.where(last > 1, np.inf, seconds) if straight else seconds
 
         tables.append(
-            fill(states, one_stage, last_stage, starts=rows, fewer_machines=fewer_machines)
+            fill(
+                states,
+                one_stage,
+                last_stage,
+                starts=rows,
+                settings=settings,
+                fewer_machines=settings.fewer_machines,
+            )
         )
         if not outermost:
             compute = tables[-1].value[:, :, n - 1]

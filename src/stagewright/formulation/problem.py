@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from stagewright.model.costs import CostModel
@@ -47,6 +48,8 @@ class Settings:
         Called whenever the best plan or the bound improves.
     stop
         Set it to make a planner return the best plan so far.
+    began
+        When the run began, on the monotonic clock.
     """
 
     time_limit_s: float = 60.0
@@ -56,6 +59,22 @@ class Settings:
     fewer_machines: bool = False
     on_progress: Callable[[Progress], None] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
+    began: float = field(default_factory=time.monotonic)
+
+    def started(self, share: float = 1.0) -> Settings:
+        """Return the same settings with the clock at zero and a share of the time that is left."""
+        left = self.time_limit_s - (time.monotonic() - self.began if share < 1 else 0.0)
+        return replace(self, time_limit_s=max(0.0, left * share), began=time.monotonic())
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self.began
+
+    @property
+    def expired(self) -> bool:
+        """Whether to end with the best plan so far: time is over, or somebody said stop."""
+        return self.stop.is_set() or self.wall_s > self.time_limit_s
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def exact_size(cluster: Cluster, rules: Rules) -> int:
     shape = math.prod((n + 1) * (n + 2) // 2 for n in cluster.counts)
     if rules.straight_pipeline:
         shape = cluster.gpu_count * math.prod(n + 1 for n in cluster.counts)
-    return shape * (1 if rules.max_stages is None else rules.max_stages)
+    return shape * min(rules.max_stages or 1, cluster.gpu_count)
 
 
 def listed_resources(cluster: Cluster, rules: Rules, order: Sequence[int]) -> ResourceSpace:

@@ -49,7 +49,6 @@ class SparsePipeDp:
 
     def solve(self, problem: Problem, settings: Settings) -> Outcome:
         """Plan as the original does; the claim is its own period."""
-        del settings
         instance = problem.instance
         cluster = instance.cluster
         inside, between = _bandwidths(cluster)
@@ -64,6 +63,7 @@ class SparsePipeDp:
             problem.cost_model.compression_ratio,
             instance.rules.straight_pipeline,
             memory_limit(instance),
+            settings,
         )
         servers = [
             _Server.plan(context, cluster, server, times, inside, whole=not joined)
@@ -84,6 +84,10 @@ class SparsePipeDp:
             states, [last for last, _ in parts], [counts for _, counts in parts], instance
         )
         return Outcome(Status.FEASIBLE, Plan(stages, self.name, claimed))
+
+
+MAX_LIST = 512
+"""GPUs of a server beyond which the original's table of slowest GPUs would not fit."""
 
 
 def _bandwidths(cluster: Cluster) -> tuple[float, float]:
@@ -115,6 +119,7 @@ class _Context:
     ratio: float | None
     straight: bool
     memory_bytes: float | None
+    settings: Settings
 
     def run(
         self, compute: Sequence[Floats], gpus: Sequence[int], bandwidth: float, *, starts: int
@@ -134,6 +139,10 @@ class _Context:
         parameters = range_table(self.figures.parameter_bytes)
         held = range_table(self.figures.activation_bytes) + parameters
         # slowest[a, b]: element-wise maximum over machines a to b of the list.
+        if n > MAX_LIST:
+            raise DoesNotApply(
+                f"its list of {n:,} GPUs is too long; use --planner cpsat or linear-dp"
+            )
         slowest = {(a, a): compute[a] for a in range(n)}
         for width in range(1, n):
             for a in range(n - width):
@@ -184,6 +193,7 @@ class _Context:
             one_stage,
             last_stage,
             starts=starts,
+            settings=self.settings,
             allowed=lambda m, last: ((last == 1) | (last % 2 == 0)) & (m - last - 1 >= last),
         )
 

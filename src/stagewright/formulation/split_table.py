@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stagewright.formulation.antichain_states import StateSpace
-from stagewright.model.errors import DoesNotApply
+from stagewright.formulation.problem import Settings
+from stagewright.model.errors import DoesNotApply, NoPlanFound
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 ONE_STAGE = -1
 FEWER = -2
 MAX_TABLE_CELLS = 60_000_000
+MAX_STEP_CELLS = 20_000_000
 
 
 def check_cells(states: int, machines: int) -> None:
@@ -102,6 +104,7 @@ def fill(
     last_stage: LastStage,
     *,
     starts: int,
+    settings: Settings,
     allowed: Callable[[Indices, Indices], NDArray[np.bool_]] | None = None,
     fewer_machines: bool = False,
 ) -> SplitTable:
@@ -115,12 +118,19 @@ def fill(
         See :data:`LastStage`.
     starts
         Number of values of i that are wanted (1 for the outermost level, else all states).
+    settings
+        Whose time limit and stop are obeyed, with :class:`NoPlanFound`.
     allowed
         (m, m') -> which splits may replace a value that exists already.
     fewer_machines
         Let m machines take over the value of m - 1.
     """
     size, n = one_stage.shape[1:]
+    if n * n * size > MAX_STEP_CELLS:
+        raise DoesNotApply(
+            f"the published recursion over {n:,} machines and {size:,} states is too large; "
+            "use --planner cpsat or linear-dp"
+        )
     value = one_stage[:starts].copy()
     table = SplitTable(
         value,
@@ -132,6 +142,8 @@ def fill(
     legal = np.ones(len(m), dtype=bool) if allowed is None else allowed(m, last)
     reach = states.reachable_from
     for j in range(size):
+        if settings.expired:
+            raise NoPlanFound("the published recursion did not finish before it was stopped")
         ks = np.flatnonzero(reach[j, :j])
         tail = last_stage(j, ks[:, None], m, last)
         for i in range(min(starts, j)):

@@ -22,7 +22,7 @@ from stagewright.formulation.cut_space import CutSpace
 from stagewright.formulation.problem import Problem, Settings
 from stagewright.formulation.rates import CutKey, Rates, rates_of
 from stagewright.formulation.resources import Choice, ResourceSpace
-from stagewright.model.costs import Topology
+from stagewright.model.costs import is_proportional
 from stagewright.model.plan import Stage
 
 Floats = NDArray[np.float64]
@@ -75,7 +75,7 @@ class StageDp:
         """Return the best period and its stages, or ``None`` if no plan is below the ceiling."""
         last = len(self.space) - 1
         for i in range(last - 1, 0, -1):
-            if self.settings.stop.is_set():
+            if self.settings.expired:
                 return None
             self._step(i)
             rest = self._best[:, i]
@@ -145,8 +145,7 @@ class StageDp:
         used = [g for g, n in enumerate(replicas) if n > 0]
         times = self.space.time_s[used][:, larger] - self.space.time_s[used, i][:, None]
         stage = (self.space.parameter_bytes[larger] - self.space.parameter_bytes[i]) * self._sync[c]
-        model = self.problem.cost_model
-        if isinstance(model, Topology) and model.dispatch == "proportional":
+        if is_proportional(self.problem.cost_model):
             shares = np.array([replicas[g] for g in used])[:, None]
             with np.errstate(divide="ignore"):
                 stage = stage + 1 / (shares / np.maximum(times, 0.0)).sum(axis=0)

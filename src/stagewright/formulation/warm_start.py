@@ -7,9 +7,12 @@ from stagewright.formulation.linear_dp import LinearDp
 from stagewright.formulation.pipedream_dp import PipeDreamDp
 from stagewright.formulation.problem import Planner, Problem, Settings
 from stagewright.formulation.sparsepipe_dp import SparsePipeDp
-from stagewright.model.errors import DoesNotApply
+from stagewright.model.errors import DoesNotApply, NoPlanFound
 from stagewright.model.evaluate import evaluate
 from stagewright.model.plan import Plan
+
+TIME_SHARE = 0.4
+"""Part of the time limit that the fast planners may take."""
 
 PLANNERS: tuple[Planner, ...] = (
     SingleGpu(),
@@ -27,13 +30,14 @@ def warm_start(problem: Problem, settings: Settings) -> tuple[float, Plan] | Non
     Starting from all of them makes sure that no exact search ends below any of them.
     """
     best: tuple[float, Plan] | None = None
+    some = settings.started(TIME_SHARE)
     for planner in PLANNERS:
-        if settings.stop.is_set() and best is not None:
+        if some.expired and best is not None:
             break
         try:
             planner.check(problem)
-            plan = planner.solve(problem, settings).plan
-        except DoesNotApply:
+            plan = planner.solve(problem, some).plan
+        except (DoesNotApply, NoPlanFound):
             continue
         if plan is None:
             continue

@@ -59,7 +59,14 @@ class _File(_Part):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without arbitrary objects, and without a key given twice."""
+    """YAML without arbitrary objects, without aliases, and without a key given twice."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Refuse an alias: a few of them can stand for more than memory holds."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not supported", mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Refuse a repeated key: one of its values would be lost silently."""

@@ -262,6 +262,11 @@ class Topology(CostModel):
         return CutTime(both, both)
 
 
+def is_proportional(model: CostModel) -> bool:
+    """Whether replicas of a stage may run at their own pace."""
+    return isinstance(model, Topology) and model.dispatch == "proportional"
+
+
 COST_MODELS: dict[str, type[CostModel]] = {
     model.name: model for model in (Topology, PipeDream, SparsePipe)
 }

@@ -85,4 +85,9 @@ def load_instance(read: ClusterFile, rules: Rules | None = None) -> Instance:
         )
     graphs = {path: read_profile(path) for path in dict.fromkeys(read.profiles.values())}
     profiles = {gpu: graphs[path] for gpu, path in read.profiles.items()}
-    return build_instance(profiles, cluster, rules, notes)
+    try:
+        return build_instance(profiles, cluster, rules, notes)
+    except InputError as error:
+        # The message names a graph; its reader wants the file.
+        source = next((path for path in graphs if path.stem == error.source), error.source)
+        raise InputError(error.message, source=source, hint=error.hint) from None

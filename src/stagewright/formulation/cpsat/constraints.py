@@ -16,8 +16,8 @@ from ortools.sat.python import cp_model
 from stagewright.formulation.bounds import WorkBound
 from stagewright.formulation.cpsat.links import Links
 from stagewright.formulation.cpsat.proportional import Proportional
-from stagewright.formulation.cpsat.variables import UNITS, Formulation, Linear, Variables
-from stagewright.model.costs import Topology
+from stagewright.formulation.cpsat.variables import Formulation, Linear, Variables
+from stagewright.model.costs import is_proportional
 
 ROUNDING_UNITS = 3
 PRICES = 2**14
@@ -112,9 +112,7 @@ class Constraints:
     def _stage_time(self) -> None:
         """Time: m Σ_v T[v,g] x + (m-1) Σ_v (2P_v/β) x <= m² (P - wait), for each g used."""
         v = self._v
-        proportional = isinstance(self._cost_model, Topology) and (
-            self._cost_model.dispatch == "proportional"
-        )
+        proportional = is_proportional(self._cost_model)
         for k in v.slots:
             limit = v.period - self._wait(k)
             paces: list[tuple[cp_model.IntVar, bool, list[cp_model.IntVar]]]
@@ -213,8 +211,8 @@ class Constraints:
             done = cp_model.LinearExpr.weighted_sum([v.upto(b, k) for b in v.blocks], work)
             before = sum(price[g] * v.count[j][g] for j in v.slots[: k + 1] for g in v.groups)
             after = sum(price[g] * v.count[j][g] for j in v.slots[k + 1 :] for g in v.groups)
-            self._model.add(PRICES * done <= (UNITS + 1) * before)
-            self._model.add(PRICES * (total - done) <= (UNITS + 1) * after)
+            self._model.add(PRICES * done <= (self._f.ceiling + 1) * before)
+            self._model.add(PRICES * (total - done) <= (self._f.ceiling + 1) * after)
 
     def _memory(self) -> None:
         """Memory: f A(V) + copies(f) P(V) <= memory_g, f >= Σ_{j>=k} m_j / m_k, each g used."""

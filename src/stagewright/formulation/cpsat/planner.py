@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 
 from stagewright.formulation.bounds import WorkBound, period_bound_s, stage_work, work_bound
@@ -12,12 +11,13 @@ from stagewright.formulation.problem import Outcome, Problem, Progress, Settings
 from stagewright.formulation.rates import rates_of
 from stagewright.formulation.reduced_graph import reduce_graph
 from stagewright.formulation.warm_start import warm_start
-from stagewright.model.costs import Topology
-from stagewright.model.errors import DisagreementError
+from stagewright.model.costs import is_proportional
+from stagewright.model.errors import DisagreementError, NoPlanFound
 from stagewright.model.evaluate import evaluate
 from stagewright.model.plan import Plan, Status
 
 PROVEN_GAP = 1e-6
+TIME_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,24 @@ class CpSat:
 
     def solve(self, problem: Problem, settings: Settings) -> Outcome:
         """Start from the fast planners' best plan, then search and prove."""
-        began = time.monotonic()
         start = warm_start(problem, settings)
         ceiling = start[0] if start is not None else safe_ceiling_s(problem)
         if ceiling <= 0 and start is not None:
             return self._outcome(start, 0.0)
-        formulation, work = formulate(problem, ceiling)
+        formulation, work = formulate(problem, ceiling, settings)
         if start is not None:
             floor = formulation.floor_s
             if settings.on_progress is not None:
-                settings.on_progress(Progress(time.monotonic() - began, start[0], floor))
-            if settings.stop.is_set() or gap_of(start[0], floor) <= max(settings.gap, PROVEN_GAP):
+                settings.on_progress(Progress(settings.wall_s, start[0], floor))
+            if (
+                settings.expired
+                or formulation.too_large
+                or gap_of(start[0], floor) <= max(settings.gap, PROVEN_GAP)
+            ):
                 return self._outcome(start, floor)
-        search = Search(formulation, work, start, settings, began)
+        elif formulation.too_large:
+            raise NoPlanFound("the cluster is too large for a search without a plan to start from")
+        search = Search(formulation, work, start, settings)
         search.run()
         return self._conclude(problem, formulation, search, start)
 
@@ -103,16 +108,17 @@ def safe_ceiling_s(problem: Problem) -> float:
     return (compute + reduce + transfer + float(cluster.latency.max())) or 1.0
 
 
-def formulate(problem: Problem, ceiling_s: float) -> tuple[Formulation, WorkBound]:
+def formulate(
+    problem: Problem, ceiling_s: float, settings: Settings
+) -> tuple[Formulation, WorkBound]:
     """Reduce the graph and bound the period, given that a plan of ``ceiling_s`` is known."""
     instance = problem.instance
     rates = rates_of(problem.cost_model, instance.cluster)
     graph = reduce_graph(instance, rates, ceiling_s)
     work = work_bound(graph, instance.cluster.counts)
-    mixed = isinstance(problem.cost_model, Topology) and (
-        problem.cost_model.dispatch == "proportional"
-    )
-    floor = period_bound_s(instance, rates, work.price, ceiling_s, mixed=mixed)
+    mixed = is_proportional(problem.cost_model)
+    bound_settings = settings.started(TIME_SHARE)
+    floor = period_bound_s(instance, rates, work.price, ceiling_s, bound_settings, mixed=mixed)
     floor = min(max(floor, float(work.work.sum()) * (1 - 1e-12)), ceiling_s)
     stronger = stage_work(graph, rates, work.price, ceiling_s, mixed=mixed)
     if stronger is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
+from typing import Any
 
 from ortools.sat.python import cp_model
 
@@ -38,12 +38,10 @@ class Search(cp_model.CpSolverSolutionCallback):
         work: WorkBound,
         start: tuple[float, Plan] | None,
         settings: Settings,
-        began: float,
     ) -> None:
         super().__init__()
         self._formulation = formulation
         self._settings = settings
-        self._began = began
         self._model = cp_model.CpModel()
         self._variables = Variables(self._model, formulation)
         Constraints(self._model, self._variables, formulation, work).add_constraints()
@@ -60,19 +58,19 @@ class Search(cp_model.CpSolverSolutionCallback):
         """Solve until proven, a limit is reached, or somebody sets ``settings.stop``."""
         solver = cp_model.CpSolver()
         parameters = solver.parameters
-        spent = time.monotonic() - self._began
-        parameters.max_time_in_seconds = max(0.1, self._settings.time_limit_s - spent)
+        left = self._settings.time_limit_s - self._settings.wall_s
+        parameters.max_time_in_seconds = max(0.05, left)
         parameters.num_workers = self._settings.workers
         parameters.random_seed = self._settings.seed
         parameters.relative_gap_limit = self._settings.gap
         parameters.catch_sigint_signal = False
         solver.best_bound_callback = self._on_bound
-        status: list[int] = []
+        status: list[Any] = []
         failures: list[BaseException] = []
 
         def solve() -> None:
             try:
-                status.append(int(solver.solve(self._model, self)))
+                status.append(solver.solve(self._model, self))
             except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
                 failures.append(error)
 
@@ -109,8 +107,8 @@ class Search(cp_model.CpSolverSolutionCallback):
 
     def _tell(self) -> None:
         if self._settings.on_progress is not None:
-            wall = time.monotonic() - self._began
-            self._settings.on_progress(Progress(wall, self._best_known, self.bound_s))
+            wall_s = self._settings.wall_s
+            self._settings.on_progress(Progress(wall_s, self._best_known, self.bound_s))
 
     def _hint(self, plan: Plan) -> None:
         """Offer the solver a plan to begin with."""

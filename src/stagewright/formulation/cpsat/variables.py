@@ -13,9 +13,16 @@ from ortools.sat.python import cp_model
 from stagewright.formulation.problem import Problem
 from stagewright.formulation.rates import Rates
 from stagewright.formulation.reduced_graph import ReducedGraph
+from stagewright.model.costs import is_proportional
 
 UNITS = 2**34
-"""Integer time units in the period of the warm start: rounding stays far below 1e-6."""
+"""Integer time units in the ceiling: rounding stays far below 1e-6."""
+
+PRODUCT_UNITS = 2**29
+"""The same where times are multiplied with shares, so that products fit into 64 bits."""
+
+PRODUCT_BITS = 61
+MAX_SIZE = 3_000_000
 
 Linear = cp_model.LinearExpr | int
 
@@ -42,9 +49,30 @@ class Formulation:
     stages: int
 
     @property
+    def ceiling(self) -> int:
+        """Time units in the ceiling."""
+        return PRODUCT_UNITS if is_proportional(self.problem.cost_model) else UNITS
+
+    @property
     def unit_s(self) -> float:
         """Seconds of one time unit."""
-        return self.ceiling_s / UNITS
+        return self.ceiling_s / self.ceiling
+
+    @property
+    def shares(self) -> int:
+        """Parts into which all minibatches are dealt under proportional dispatch."""
+        pairs = self.stages * len(self.problem.instance.cluster.groups)
+        return 1 << max(10, PRODUCT_BITS - self.ceiling.bit_length() - pairs.bit_length())
+
+    @property
+    def too_large(self) -> bool:
+        """Whether the model would take more time and memory to build than it can repay."""
+        cluster = self.problem.instance.cluster
+        stage = cluster.gpu_count * (len(cluster.groups) + 4)
+        if len(cluster.servers) > 1:
+            stage += len(cluster.servers) ** 2
+        layers = len(self.graph) + len(self.graph.edges) + len(self.graph.tensors)
+        return self.stages * (stage + layers) > MAX_SIZE
 
     def units(self, seconds: NDArray[np.float64]) -> list[int]:
         """Round seconds down to whole units, so that a bound on them stays a bound.
@@ -52,7 +80,7 @@ class Formulation:
         No stage or cut can carry more than a ceiling for each GPU and two more: what is longer
         is cut off there, so that the integers stay small.
         """
-        most = (self.problem.instance.cluster.gpu_count + 2) * UNITS
+        most = (self.problem.instance.cluster.gpu_count + 2) * self.ceiling
         return [int(x) for x in np.floor(np.minimum(seconds / self.unit_s, most))]
 
 
@@ -85,7 +113,7 @@ class Variables:
         """The period in time units."""
         formulation = self.formulation
         low = max(0, int(formulation.floor_s / formulation.unit_s))
-        return self.model.new_int_var(low, UNITS + 1, "period")
+        return self.model.new_int_var(low, formulation.ceiling + 1, "period")
 
     def upto(self, v: int, k: int) -> Linear:
         """Whether block v lies in slots 0..k (1 for the last slot, 0 before the first)."""
@@ -161,7 +189,8 @@ class Variables:
     @cached_property
     def received(self) -> list[cp_model.IntVar]:
         """Time units that slot k + 1 waits for its input; used where nothing overlaps."""
-        return [self.model.new_int_var(0, UNITS + 1, f"received[{k}]") for k in self.slots[:-1]]
+        most = self.formulation.ceiling + 1
+        return [self.model.new_int_var(0, most, f"received[{k}]") for k in self.slots[:-1]]
 
     @cached_property
     def in_flight(self) -> list[list[cp_model.IntVar]]:
@@ -174,12 +203,9 @@ class Variables:
 
     @cached_property
     def share(self) -> list[list[cp_model.IntVar]]:
-        """Part of the minibatches that one replica takes, in 1/2^26, [slot][group]."""
+        """Part of the minibatches that one replica takes, in 1/shares, [slot][group]."""
+        most = self.formulation.shares
         return [
-            [self.model.new_int_var(0, SHARES, f"share[{k},{g}]") for g in self.groups]
+            [self.model.new_int_var(0, most, f"share[{k},{g}]") for g in self.groups]
             for k in self.slots
         ]
-
-
-SHARES = 2**26
-"""Resolution of a replica's share of the minibatches under proportional dispatch."""
