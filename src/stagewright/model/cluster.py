@@ -75,13 +75,22 @@ class Cluster:
                     raise InputError(
                         f"server '{name}' lists '{gpu}' twice", hint="Add up the counts in one line"
                     )
+        self._check_groups()
+        self._check_links()
+
+    def _check_groups(self) -> None:
         for group in self.groups:
-            if not 0 <= group.server < size:
-                raise InputError(f"group '{group.gpu}' is in server {group.server} of {size}")
+            if not 0 <= group.server < len(self.servers):
+                raise InputError(
+                    f"group '{group.gpu}' is in server {group.server} of {len(self.servers)}"
+                )
             if group.count < 1:
                 raise InputError(f"group '{group.gpu}' has {group.count} GPUs; expected 1 or more")
             if group.memory_bytes is not None and not _positive(group.memory_bytes):
                 raise InputError(f"group '{group.gpu}': memory is not a positive number of bytes")
+
+    def _check_links(self) -> None:
+        size = len(self.servers)
         for what, matrix in (("bandwidth", self.bandwidth), ("latency", self.latency)):
             if matrix.shape != (size, size) or not np.array_equal(matrix, matrix.T):
                 raise InputError(f"{what} is not a symmetric {size} x {size} matrix")
