@@ -1,9 +1,9 @@
 """Install MinkowskiEngine 0.5.4 into this interpreter, building it once per user.
 
-``python scripts/minkowski.py`` fetches the source package through pip, applies the
-corrections below, builds a wheel for the torch that this interpreter imports (CPU, or CUDA
-where torch is a CUDA build), proves that it imports and convolves, stores it in the user's
-cache and installs it. Later calls install the stored wheel. The cache is
+``python scripts/minkowski.py`` fetches the source package through pip and corrects it
+(``minkowski_source.py``), builds a wheel for the torch that this interpreter imports (CPU,
+or CUDA where torch is a CUDA build), proves that it imports and convolves, stores it in the
+user's cache and installs it. Later calls install the stored wheel. The cache is
 ``$XDG_CACHE_HOME/stagewright/wheels`` (``~/.cache/stagewright/wheels``).
 
 Exit status: 0 installed, 1 the build failed, 2 something that the build needs is missing.
@@ -29,52 +29,20 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-VERSION = "0.5.4"
-SHA256 = "b1879c00d0b0b1d30ba622cce239886a7e3c78ee9da1064cdfe2f64c2ab15f94"
+from minkowski_source import (
+    CORRECTIONS,
+    SHA256,
+    VERSION,
+    CannotBuild,
+    correct,
+    fetch,
+    last_line,
+    pip,
+    run,
+)
+
 BUILD_TOOLS = ("setuptools>=77", "ninja>=1.11.1")
 GIB_PER_COMPILER = 2
-
-# (files, text, replacement); a text that is not there stops the build.
-CORRECTIONS = (
-    # Python 3.10 took the abstract classes out of `collections`.
-    (
-        (
-            "MinkowskiEngine/MinkowskiCommon.py",
-            "MinkowskiEngine/MinkowskiCoordinateManager.py",
-            "MinkowskiEngine/MinkowskiTensorField.py",
-            "MinkowskiEngine/utils/quantization.py",
-        ),
-        "from collections import Sequence\n",
-        "from collections.abc import Sequence\n",
-    ),
-    (
-        ("MinkowskiEngine/MinkowskiKernelGenerator.py",),
-        "from collections import Sequence, namedtuple\n",
-        "from collections import namedtuple\nfrom collections.abc import Sequence\n",
-    ),
-    # Every layer made an instance of its autograd function, which torch warns about and is
-    # going to refuse; `apply` belongs to the class.
-    (
-        tuple(
-            f"MinkowskiEngine/Minkowski{name}.py"
-            for name in (
-                *("Broadcast", "Convolution", "Interpolation", "Normalization", "Pooling"),
-                *("Pruning", "SparseTensor", "TensorField", "Union"),
-            )
-        ),
-        "Function()",
-        "Function",
-    ),
-    # A CPU build beside a CPU torch is what was asked for: no warning at every import.
-    (
-        ("MinkowskiEngine/__init__.py",),
-        "if not is_cuda_available():\n",
-        "if not is_cuda_available() and torch.version.cuda is not None:\n",
-    ),
-    # The package's setup removes an installed MinkowskiEngine, with whichever pip is on PATH,
-    # before it knows whether it can build another.
-    (("setup.py",), 'run_command("pip", "uninstall", "MinkowskiEngine", "-y")\n', ""),
-)
 
 SMOKE_TEST = """
 import sys, torch, MinkowskiEngine as ME
@@ -85,14 +53,6 @@ y = ME.MinkowskiConvolution(1, 2, kernel_size=3, stride=2, dimension=3).to(x.dev
 y.F.sum().backward()
 assert y.F.shape[1] == 2 and torch.isfinite(y.F).all(), y
 """
-
-
-class CannotBuild(Exception):
-    """The build cannot start, or failed; the text says what to do."""
-
-    def __init__(self, message: str, status: int = 1) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,12 +107,12 @@ def say(text: str) -> None:
 
 def find_target(*, cpu_only: bool) -> Target:
     """Ask the interpreter's torch what a wheel has to fit."""
-    probe = "import torch; print(torch.__version__, torch.version.cuda)"
+    probe = "import numpy, torch; print(torch.__version__, torch.version.cuda)"
     found = run([sys.executable, "-c", probe])
     if found.returncode != 0:
         raise CannotBuild(
-            f"torch cannot be imported by {sys.executable} ({last_line(found.stdout)}). "
-            "MinkowskiEngine is compiled against it: install torch first",
+            f"{sys.executable} cannot import torch and numpy ({last_line(found.stdout)}). "
+            "MinkowskiEngine is compiled against torch: install both first",
             status=2,
         )
     torch, cuda = found.stdout.split()[-2:]
@@ -182,6 +142,7 @@ def install(target: Target, *, rebuild: bool) -> None:
         done = pip("install", "--no-index", "--no-deps", "--force-reinstall", str(wheel))
         if done.returncode != 0:
             raise CannotBuild(f"pip cannot install {wheel}: {last_line(done.stdout)}")
+        smoke_test(target)
 
 
 @contextlib.contextmanager
@@ -279,49 +240,14 @@ def build(target: Target, folder: Path) -> Path:
         if done.returncode != 0 or len(wheels) != 1:
             raise CannotBuild(f"the build failed: {first_error(log)}. The whole log: {log}")
         say(f"built in {time.monotonic() - started:.0f} s")
-        smoke_test(wheels[0], work / "unpacked", target)
+        with zipfile.ZipFile(wheels[0]) as archive:
+            archive.extractall(work / "unpacked")
+        smoke_test(target, work / "unpacked")
         for old in folder.glob("*.whl"):
             old.unlink()
         return wheels[0].replace(folder / wheels[0].name)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def fetch(work: Path) -> Path:
-    """Have pip fetch, verify and unpack the source package, and return its folder.
-
-    pip insists on running a source package's setup to learn its metadata, and this setup
-    needs torch before anything else. A torch that refuses to be imported ends it there, and
-    ``--no-clean`` keeps what pip had unpacked by then.
-    """
-    (work / "stub").mkdir()
-    (work / "stub" / "torch.py").write_text("raise ImportError('only fetching')\n")
-    (work / "pip").mkdir()
-    wanted = work / "requirement.txt"
-    wanted.write_text(f"MinkowskiEngine=={VERSION} --hash=sha256:{SHA256}\n")
-    done = pip(
-        *("download", "--no-deps", "--no-binary=:all:", "--no-build-isolation", "--no-clean"),
-        *("--require-hashes", "-r", str(wanted), "-d", str(work / "download")),
-        env={"TMPDIR": str(work / "pip"), "PYTHONPATH": str(work / "stub")},
-    )
-    found = list((work / "pip").glob("**/MinkowskiEngine/__init__.py"))
-    if len(found) != 1:
-        errors = [x for x in done.stdout.splitlines() if x.startswith("ERROR")]
-        raise CannotBuild(
-            f"pip cannot fetch the source of MinkowskiEngine {VERSION}: "
-            + (errors[-1] if errors else last_line(done.stdout))
-        )
-    return found[0].parent.parent
-
-
-def correct(source: Path) -> None:
-    """Apply the corrections to the unpacked source."""
-    for names, text, replacement in CORRECTIONS:
-        for path in (source / name for name in names):
-            before = path.read_text()
-            if text not in before:
-                raise CannotBuild(f"{path} does not hold the text to correct, {text!r}")
-            path.write_text(before.replace(text, replacement))
 
 
 def build_environment(work: Path) -> dict[str, str]:
@@ -340,49 +266,22 @@ def build_environment(work: Path) -> dict[str, str]:
     }
 
 
-def smoke_test(wheel: Path, unpacked: Path, target: Target) -> None:
-    """Import the wheel as it stands and run a convolution forward and backward."""
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(unpacked)
+def smoke_test(target: Target, folder: Path | None = None) -> None:
+    """Convolve, forward and backward, with what is installed or unpacked in ``folder``."""
+    environment = {} if folder is None else {"PYTHONPATH": str(folder)}
     code = [sys.executable, "-W", "error", "-c", SMOKE_TEST]
-    done = run([*code, "cpu"], env={"PYTHONPATH": str(unpacked)})
+    done = run([*code, "cpu"], env=environment)
     has_gpu = [sys.executable, "-c", "import torch; assert torch.cuda.is_available()"]
     if done.returncode == 0 and target.cuda is not None and run(has_gpu).returncode == 0:
-        done = run([*code, "cuda"], env={"PYTHONPATH": str(unpacked)})
+        done = run([*code, "cuda"], env=environment)
     if done.returncode != 0:
-        raise CannotBuild(f"the built wheel does not work: {last_line(done.stdout)}")
-
-
-def pip(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run this interpreter's pip."""
-    options = ("--disable-pip-version-check", "--no-input")
-    done = run([sys.executable, "-m", "pip", *arguments, *options], env=env)
-    if "No module named pip" in done.stdout:
-        raise CannotBuild(f"{sys.executable} has no pip. Run: {sys.executable} -m ensurepip", 2)
-    return done
-
-
-def run(command: list[str], env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run ``command`` with ``env`` added to the environment; both its outputs in ``stdout``."""
-    return subprocess.run(  # noqa: S603
-        command,
-        env={**os.environ, **(env or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+        raise CannotBuild(f"the wheel does not work: {last_line(done.stdout)}")
 
 
 def first_error(log: Path) -> str:
     """Return the first line of a compiler's log that names an error."""
     lines = log.read_text(errors="replace").splitlines()
     return next((x.strip() for x in lines if re.search(r"\berror\b", x, re.I)), "no message")
-
-
-def last_line(text: str) -> str:
-    """Return the last line of a program's output that says something."""
-    return next((x.strip() for x in reversed(text.splitlines()) if x.strip()), "no message")
 
 
 if __name__ == "__main__":
