@@ -1,0 +1,5 @@
+"""``python -m stagewright``."""
+
+from stagewright.cli import main
+
+main()

@@ -1,0 +1,79 @@
+"""``stagewright plan``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stagewright.cli.options import (
+    Command,
+    Inputs,
+    Limits,
+    json_option,
+    limit_options,
+    load_problem,
+    planner_option,
+    problem_options,
+    take,
+)
+
+if TYPE_CHECKING:
+    from stagewright.formulation.run import Planned
+
+
+@click.command("plan", cls=Command)
+@problem_options
+@planner_option
+@limit_options
+@click.option(
+    "-o",
+    "--output",
+    "--output-directory",
+    type=click.Path(),
+    metavar="DIR",
+    help="Write plan.json, gpus=N.txt and gpus=N.svg into this folder (N: GPUs of the cluster).",
+)
+@json_option
+def plan_command(planner: str, output: str | None, as_json: bool, **values: Any) -> None:
+    """Plan a network on a cluster, with proof.
+
+    SERVERS is a server file or a cluster.yaml. Without it, --profile and -n plan for like GPUs.
+
+    \b
+    stagewright plan hete_files/test_server.txt -b 1e9
+    stagewright plan hete_files/two_servers.yaml -o out
+    stagewright plan --profile graph.txt -n 4 -n 2 -b 1e10 -b 1e9
+    """
+    from stagewright.cli import render
+    from stagewright.cli.progress import searching
+    from stagewright.formulation.run import plan_with_baselines
+
+    inputs, limits = take(Inputs, values), take(Limits, values)
+    problem = load_problem(inputs)
+    with searching(limits) as settings:
+        planned = plan_with_baselines(planner, problem, settings)
+    written = [] if output is None else write_plan(planned, Path(output))
+    if as_json:
+        click.echo(planned.document().dumps(), nl=False)
+        return
+    render.show_plan(planned, written)
+
+
+def write_plan(planned: Planned, folder: Path) -> list[Path]:
+    """Write the plan document, the partitioned profile text and the picture."""
+    from stagewright.emit.partition_text import partition_text
+    from stagewright.model.files import write_files
+    from stagewright.report.svg import draw_plan
+
+    instance, plan = planned.problem.instance, planned.plan
+    name = f"gpus={instance.cluster.gpu_count}"
+    return write_files(
+        folder,
+        {
+            "plan.json": planned.document().dumps(),
+            f"{name}.txt": partition_text(instance, plan),
+            f"{name}.svg": draw_plan(instance, plan, planned.evaluation),
+        },
+    )

@@ -1,0 +1,224 @@
+"""All tables that commands print on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from stagewright.cli.texts import (
+    bytes_per_s,
+    certificate_sentence,
+    gigabytes,
+    gpus,
+    milliseconds,
+    percent,
+)
+from stagewright.formulation.problem import Problem, Settings
+from stagewright.formulation.run import Planned
+from stagewright.model.evaluate import StageFigures, over_memory
+from stagewright.model.instance import Instance
+from stagewright.scenarios.compare import Comparison, Row, compare
+
+PLAIN_WIDTH = 110
+BESIDE = ("single-gpu", "data-parallel", "pipedream-dp", "sparsepipe-dp")
+
+
+def _console() -> Console:
+    """Return a console on stdout: as wide as the terminal, or 110 columns in a file."""
+    width = None if sys.stdout.isatty() else PLAIN_WIDTH
+    return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
+
+
+def show_plan(planned: Planned, written: Sequence[Path]) -> None:
+    """Print a plan: what was asked, stages, period, certificate, others beside it, files."""
+    console = _console()
+    instance = planned.problem.instance
+    _heading(console, planned.problem)
+    console.print(_stage_table(planned))
+    period = planned.evaluation.period_s
+    rate = f"{planned.evaluation.throughput_per_s:,.2f} minibatches/s"
+    console.print(f"\n[bold]Period {milliseconds(period)}[/] per minibatch, {rate}.", end=" ")
+    console.print(_speed_up(planned))
+    idle = instance.cluster.gpu_count - planned.plan.gpu_count
+    if idle:
+        console.print(
+            f"{idle} of {instance.cluster.gpu_count} GPUs stay idle: using them would not make "
+            "it faster (--use-all forces them)."
+        )
+    console.print(certificate_sentence(planned.certificate, planned.problem.cost_model.name))
+    for k, (stage, figures) in enumerate(
+        zip(planned.plan.stages, planned.evaluation.stages, strict=True)
+    ):
+        for text in over_memory(instance, stage, figures, k):
+            console.print(f"[yellow]Warning:[/] {escape(text)}; add --use-memory-constraint.")
+    console.print("\nBeside it, under the same evaluator:")
+    console.print(_beside(planned))
+    if written:
+        console.print("\nWritten: " + ", ".join(escape(str(path)) for path in written))
+
+
+def _heading(console: Console, problem: Problem) -> None:
+    instance, cluster = problem.instance, problem.instance.cluster
+    console.print(
+        f"[bold]{escape(instance.graph.name)}[/]: {len(instance.nodes)} layers on "
+        f"{cluster.gpu_count} GPUs, {escape(cluster.describe())}; {_bandwidths(problem)}"
+    )
+    for note in instance.notes:
+        console.print(f"[dim]Note: {escape(note)}.[/]")
+
+
+def _bandwidths(problem: Problem) -> str:
+    if problem.cost_model.compression_ratio is None:
+        return "transfers between stages are not charged"
+    bandwidth = problem.instance.cluster.bandwidth
+    inside = sorted(set(bandwidth.diagonal().tolist()))
+    between = sorted({x for s, row in enumerate(bandwidth.tolist()) for x in row[:s]})
+    text = f"{_range(inside)} inside a server"
+    return text + (f", {_range(between)} between" if between else "")
+
+
+def _range(values: Sequence[float]) -> str:
+    ends = [bytes_per_s(x) for x in (values[0], values[-1])]
+    return ends[0] if len(values) == 1 else " to ".join(ends)
+
+
+def _stage_table(planned: Planned) -> Table:
+    cluster = planned.problem.instance.cluster
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("stage", justify="right")
+    table.add_column("layers", min_width=14)
+    table.add_column("GPUs", min_width=10)
+    for name in ("compute", "all-reduce", "receive", "send", "memory", "of the period"):
+        table.add_column(name, justify="right", min_width=6)
+    period = planned.evaluation.period_s
+    for k, (stage, figures) in enumerate(
+        zip(planned.plan.stages, planned.evaluation.stages, strict=True)
+    ):
+        busiest = figures.busiest_s == period
+        table.add_row(
+            str(k),
+            escape(_layers(planned.problem.instance, stage.nodes)),
+            escape(gpus(cluster, stage.replicas)),
+            *_figures(figures),
+            _share(figures, period),
+            style="bold" if busiest else None,
+        )
+    return table
+
+
+def _layers(instance: Instance, nodes: Sequence[str]) -> str:
+    planned = [node for node in nodes if node in instance.index]
+    count = f"{len(planned)}: " if len(planned) > 1 else ""
+    return f"{count}{planned[0]}" + (f" … {planned[-1]}" if len(planned) > 1 else "")
+
+
+def _figures(figures: StageFigures) -> tuple[str, ...]:
+    return (
+        milliseconds(figures.compute_s),
+        milliseconds(figures.sync_s),
+        milliseconds(figures.input_transfer_s),
+        milliseconds(figures.output_transfer_s),
+        gigabytes(figures.memory_bytes),
+    )
+
+
+def _share(figures: StageFigures, period: float) -> str:
+    if period <= 0:
+        return "-"
+    if figures.busiest_s > figures.time_s:
+        return f"{percent(figures.time_s / period)} (link {percent(figures.busiest_s / period)})"
+    return percent(figures.time_s / period)
+
+
+def _speed_up(planned: Planned) -> str:
+    period = planned.evaluation.period_s
+    parts = []
+    for text, other in (
+        ("the best single GPU", planned.single_gpu_s),
+        ("data parallelism", planned.data_parallel_s),
+    ):
+        if other is None:
+            parts.append(f"{text} breaks a rule")
+        elif period > 0:
+            parts.append(f"{other / period:.2f} × {text}")
+    return f"Speed: {', '.join(parts)}."
+
+
+def _beside(planned: Planned) -> Table:
+    """Run the planners that cost nothing and apply; the plan's own row comes first."""
+    rows = compare(planned.problem, Settings(), BESIDE).rows
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("planner", "period", "it claims", "times this plan", ""):
+        table.add_column(name, justify="left" if name in {"planner", ""} else "right")
+    period = planned.evaluation.period_s
+    table.add_row("this plan", milliseconds(period), "", "1.00", style="bold")
+    for row in rows:
+        if row.planned is None:
+            continue
+        other = row.planned.evaluation.period_s
+        claim = row.planned.plan.claimed_period_s
+        table.add_row(
+            row.planner,
+            milliseconds(other),
+            "" if claim is None else milliseconds(claim),
+            f"{other / period:.2f}" if period > 0 else "",
+            escape(row.remark),
+        )
+    return table
+
+
+def show_comparison(problem: Problem, comparison: Comparison) -> None:
+    """Print one row per planner."""
+    console = _console()
+    _heading(console, problem)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("planner", "period_s", "claimed_period_s", "status", "gap", "wall_s", "ratio"):
+        table.add_column(name, justify="left" if name in {"planner", "status"} else "right")
+    table.add_column("stages / remark")
+    for row in comparison.rows:
+        table.add_row(*_comparison_row(row, problem), style="bold" if row.ratio == 1 else None)
+    console.print(table)
+
+
+def _comparison_row(row: Row, problem: Problem) -> tuple[str, ...]:
+    if row.planned is None:
+        return (row.planner, "-", "-", row.status or "-", "-", "-", "-", escape(row.remark))
+    certificate, plan = row.planned.certificate, row.planned.plan
+    stages = " | ".join(gpus(problem.instance.cluster, stage.replicas) for stage in plan.stages)
+    return (
+        row.planner,
+        f"{row.planned.evaluation.period_s:.6g}",
+        "-" if plan.claimed_period_s is None else f"{plan.claimed_period_s:.6g}",
+        certificate.status,
+        "-" if certificate.gap is None else percent(certificate.gap),
+        f"{certificate.wall_s:.2f}",
+        "-" if row.ratio is None else f"{row.ratio:.3f}",
+        escape(row.remark or stages),
+    )
+
+
+def comparison_data(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison as plain data for JSON."""
+    rows = []
+    for row in comparison.rows:
+        planned = row.planned
+        rows.append(
+            {
+                "planner": row.planner,
+                "period_s": None if planned is None else planned.evaluation.period_s,
+                "claimed_period_s": None if planned is None else planned.plan.claimed_period_s,
+                "status": row.status,
+                "gap": None if planned is None else planned.certificate.gap,
+                "wall_s": None if planned is None else planned.certificate.wall_s,
+                "ratio": row.ratio,
+                "valid": row.valid,
+                "remark": row.remark,
+            }
+        )
+    return {"rows": rows, "disagreements": list(comparison.disagreements)}

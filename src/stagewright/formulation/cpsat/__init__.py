@@ -1,0 +1,1 @@
+"""The node-level CP-SAT model: variables, constraints, objective and search."""

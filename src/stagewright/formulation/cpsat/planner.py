@@ -1,0 +1,115 @@
+"""``cpsat``: the main planner."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+from stagewright.formulation.bounds import WorkBound, block_bound_s, work_bound
+from stagewright.formulation.cpsat.search import Search
+from stagewright.formulation.cpsat.variables import Formulation
+from stagewright.formulation.problem import Outcome, Problem, Progress, Settings
+from stagewright.formulation.rates import rates_of
+from stagewright.formulation.reduced_graph import reduce_graph
+from stagewright.formulation.warm_start import warm_start
+from stagewright.model.errors import DisagreementError
+from stagewright.model.evaluate import evaluate
+from stagewright.model.plan import Plan, Status
+
+PROVEN_GAP = 1e-6
+
+
+@dataclass(frozen=True)
+class CpSat:
+    """Node-level CP-SAT model with warm start and proof."""
+
+    name: str = "cpsat"
+    summary: str = "constraint programming with proof, any layer graph on any cluster (default)"
+
+    def check(self, problem: Problem) -> None:
+        """Defined on every instance whose cost model has coefficients."""
+        rates_of(problem.cost_model, problem.instance.cluster)
+
+    def solve(self, problem: Problem, settings: Settings) -> Outcome:
+        """Start from the fast planners' best plan, then search and prove."""
+        began = time.monotonic()
+        start = warm_start(problem, settings)
+        ceiling = start[0] if start is not None else safe_ceiling_s(problem)
+        if ceiling <= 0 and start is not None:
+            return self._outcome(start, 0.0)
+        formulation, work = formulate(problem, ceiling)
+        if start is not None:
+            floor = formulation.floor_s
+            if settings.on_progress is not None:
+                settings.on_progress(Progress(time.monotonic() - began, start[0], floor))
+            if settings.stop.is_set() or gap_of(start[0], floor) <= max(settings.gap, PROVEN_GAP):
+                return self._outcome(start, floor)
+        search = Search(formulation, work, start, settings, began)
+        search.run()
+        return self._conclude(problem, formulation, search, start)
+
+    def _conclude(
+        self,
+        problem: Problem,
+        formulation: Formulation,
+        search: Search,
+        start: tuple[float, Plan] | None,
+    ) -> Outcome:
+        best = start
+        found = search.plan(self.name)
+        if found is not None:
+            judged = evaluate(problem.instance, found, problem.cost_model)
+            if judged.violations:
+                message = judged.violations[0].message
+                raise DisagreementError(f"the solver's plan is not valid: {message}")
+            if abs(judged.period_s - search.objective_s) > 1e-6 * formulation.ceiling_s:
+                raise DisagreementError(
+                    f"the solver claims a period of {search.objective_s:.9g} s, the evaluator "
+                    f"finds {judged.period_s:.9g} s"
+                )
+            if best is None or judged.period_s < best[0]:
+                best = judged.period_s, found
+        if best is not None:
+            if search.infeasible:
+                raise DisagreementError("the solver excludes a plan that the evaluator accepts")
+            return self._outcome(best, max(search.bound_s, formulation.floor_s))
+        if search.infeasible:
+            return Outcome(Status.INFEASIBLE, None, reason="no plan satisfies all the rules")
+        return Outcome(Status.UNKNOWN, None, reason="the limit was reached before any plan")
+
+    def _outcome(self, best: tuple[float, Plan], bound_s: float) -> Outcome:
+        period, plan = best
+        bound = min(bound_s, period)
+        status = Status.OPTIMAL if gap_of(period, bound) <= PROVEN_GAP else Status.FEASIBLE
+        plan = replace(plan, planner=self.name, claimed_period_s=None)
+        return Outcome(status, plan, period, bound)
+
+
+def gap_of(period_s: float, bound_s: float) -> float:
+    """Return how far a plan can be from the best, as a fraction of its period."""
+    return 0.0 if period_s <= 0 else max(0.0, (period_s - bound_s) / period_s)
+
+
+def safe_ceiling_s(problem: Problem) -> float:
+    """Return a period that no plan exceeds: everything slow, nothing shared."""
+    instance = problem.instance
+    cluster = instance.cluster
+    beta = float(cluster.bandwidth.min())
+    rates = rates_of(problem.cost_model, cluster)
+    compute = float(instance.time_s.sum(axis=1).max())
+    reduce = 2 * float(instance.parameter_bytes.sum()) / beta
+    transfer = rates.round_trip * float(instance.activation_bytes.sum()) / beta
+    return (compute + reduce + transfer + float(cluster.latency.max())) or 1.0
+
+
+def formulate(problem: Problem, ceiling_s: float) -> tuple[Formulation, WorkBound]:
+    """Reduce the graph and bound the period, given that a plan of ``ceiling_s`` is known."""
+    instance = problem.instance
+    rates = rates_of(problem.cost_model, instance.cluster)
+    graph = reduce_graph(instance, rates, ceiling_s)
+    work = work_bound(graph, instance.cluster.counts)
+    floor = min(max(work.period_s, block_bound_s(graph, rates)), ceiling_s)
+    stages = min(len(graph), instance.cluster.gpu_count)
+    if instance.rules.max_stages is not None:
+        stages = min(stages, instance.rules.max_stages)
+    return Formulation(problem, graph, rates, ceiling_s, floor, stages), work

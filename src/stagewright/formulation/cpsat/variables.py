@@ -1,0 +1,180 @@
+"""Decision variables of the CP-SAT model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from ortools.sat.python import cp_model
+
+from stagewright.formulation.problem import Problem
+from stagewright.formulation.rates import Rates
+from stagewright.formulation.reduced_graph import ReducedGraph
+
+UNITS = 2**34
+"""Integer time units in the period of the warm start: rounding stays far below 1e-6."""
+
+Linear = cp_model.LinearExpr | int
+
+
+@dataclass(frozen=True)
+class Formulation:
+    """What the model is built from.
+
+    Attributes
+    ----------
+    unit_s
+        Seconds of one integer time unit.
+    ceiling_s, floor_s
+        Upper bound (the warm start's period) and proven lower bound on the period.
+    stages
+        Number of stage slots K.
+    """
+
+    problem: Problem
+    graph: ReducedGraph
+    rates: Rates
+    ceiling_s: float
+    floor_s: float
+    stages: int
+
+    @property
+    def unit_s(self) -> float:
+        """Seconds of one time unit."""
+        return self.ceiling_s / UNITS
+
+    def units(self, seconds: NDArray[np.float64]) -> list[int]:
+        """Round seconds down to whole units, so that a bound on them stays a bound."""
+        return [int(x) for x in np.floor(seconds / self.unit_s)]
+
+
+class Variables:
+    """All decision variables, created on first use; slot k runs from 0 to K-1.
+
+    ``upto(v, k)`` says that block v lies in slots 0..k; a block lies in slot k if it is in
+    ``upto(v, k)`` and not in ``upto(v, k - 1)``. This alone makes every stage convex.
+    """
+
+    def __init__(self, model: cp_model.CpModel, formulation: Formulation) -> None:
+        self.model = model
+        self.formulation = formulation
+        self.cluster = formulation.problem.instance.cluster
+        self.slots = range(formulation.stages)
+        self.groups = range(len(self.cluster.groups))
+        self.blocks = range(len(formulation.graph))
+        self.most = 1 if self._straight else self.cluster.gpu_count
+        last = formulation.stages - 1
+        self._upto = [
+            [model.new_bool_var(f"upto[{v},{k}]") for k in range(last)] for v in self.blocks
+        ]
+
+    @property
+    def _straight(self) -> bool:
+        return self.formulation.problem.instance.rules.straight_pipeline
+
+    @cached_property
+    def period(self) -> cp_model.IntVar:
+        """The period in time units."""
+        formulation = self.formulation
+        low = max(0, int(formulation.floor_s / formulation.unit_s))
+        return self.model.new_int_var(low, UNITS + 1, "period")
+
+    def upto(self, v: int, k: int) -> Linear:
+        """Whether block v lies in slots 0..k (1 for the last slot, 0 before the first)."""
+        if k < 0:
+            return 0
+        return self._upto[v][k] if k < self.slots[-1] else 1
+
+    def literal(self, v: int, k: int) -> cp_model.IntVar:
+        """``upto(v, k)`` as a literal; only for k below the last slot."""
+        return self._upto[v][k]
+
+    def in_slot(self, values: Sequence[int], k: int) -> Linear:
+        """Sum of ``values`` (blocks,) over the blocks in slot k."""
+        here = cp_model.LinearExpr.weighted_sum([self.upto(v, k) for v in self.blocks], values)
+        if k == 0:
+            return here
+        before = cp_model.LinearExpr.weighted_sum(
+            [self.upto(v, k - 1) for v in self.blocks], values
+        )
+        return here - before
+
+    @cached_property
+    def count(self) -> list[list[cp_model.IntVar]]:
+        """GPUs of each group in each slot, [slot][group]."""
+        return [
+            [
+                self.model.new_int_var(0, min(self.most, self.cluster.counts[g]), f"count[{k},{g}]")
+                for g in self.groups
+            ]
+            for k in self.slots
+        ]
+
+    @cached_property
+    def used(self) -> list[list[cp_model.IntVar]]:
+        """Whether a slot uses a group, [slot][group]."""
+        return [
+            [self.model.new_bool_var(f"used[{k},{g}]") for g in self.groups] for k in self.slots
+        ]
+
+    @cached_property
+    def size(self) -> list[list[cp_model.IntVar]]:
+        """Whether a slot has exactly m replicas, [slot][m]; m = 0 is an empty slot."""
+        return [
+            [self.model.new_bool_var(f"size[{k},{m}]") for m in range(self.most + 1)]
+            for k in self.slots
+        ]
+
+    @cached_property
+    def in_server(self) -> list[list[cp_model.IntVar]]:
+        """Whether a slot uses a server, [slot][server]."""
+        servers = range(len(self.cluster.servers))
+        return [
+            [self.model.new_bool_var(f"in_server[{k},{s}]") for s in servers] for k in self.slots
+        ]
+
+    @cached_property
+    def servers(self) -> list[list[cp_model.IntVar]]:
+        """Whether a slot uses exactly q servers, [slot][q]."""
+        most = min(len(self.cluster.servers), self.most)
+        return [
+            [self.model.new_bool_var(f"servers[{k},{q}]") for q in range(most + 1)]
+            for k in self.slots
+        ]
+
+    @cached_property
+    def crosses(self) -> list[list[cp_model.IntVar]]:
+        """Whether a tensor crosses the cut after slot k, [slot][tensor]."""
+        tensors = range(len(self.formulation.graph.tensors))
+        return [
+            [self.model.new_bool_var(f"crosses[{t},{k}]") for t in tensors] for k in self.slots[:-1]
+        ]
+
+    @cached_property
+    def received(self) -> list[cp_model.IntVar]:
+        """Time units that slot k + 1 waits for its input; used where nothing overlaps."""
+        return [self.model.new_int_var(0, UNITS + 1, f"received[{k}]") for k in self.slots[:-1]]
+
+    @cached_property
+    def in_flight(self) -> list[list[cp_model.IntVar]]:
+        """Whether a slot may hold f minibatches in flight, [slot][f - 1]."""
+        most = self.cluster.gpu_count
+        return [
+            [self.model.new_bool_var(f"in_flight[{k},{f}]") for f in range(1, most + 1)]
+            for k in self.slots
+        ]
+
+    @cached_property
+    def share(self) -> list[list[cp_model.IntVar]]:
+        """Part of the minibatches that one replica takes, in 1/2^26, [slot][group]."""
+        return [
+            [self.model.new_int_var(0, SHARES, f"share[{k},{g}]") for g in self.groups]
+            for k in self.slots
+        ]
+
+
+SHARES = 2**26
+"""Resolution of a replica's share of the minibatches under proportional dispatch."""

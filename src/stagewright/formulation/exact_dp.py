@@ -1,0 +1,66 @@
+"""``exact-dp``: the best plan, proven by exhausting every state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stagewright.formulation.cut_space import CutSpace, all_ideals
+from stagewright.formulation.linear_dp import best_linear
+from stagewright.formulation.pipedream_dp import with_inputs
+from stagewright.formulation.problem import Outcome, Problem, Settings
+from stagewright.formulation.resources import exact_resources, exact_size
+from stagewright.formulation.stage_dp import StageDp
+from stagewright.model.errors import DoesNotApply
+from stagewright.model.plan import Plan, Status
+
+MAX_WORK = 4_000_000_000
+MAX_CELLS = 100_000_000
+
+
+@dataclass(frozen=True)
+class ExactDp:
+    """Dynamic programme over ideals × GPU counts per group × what the next cut needs to know."""
+
+    name: str = "exact-dp"
+    summary: str = "exact dynamic programme with proof (graphs with few parallel branches)"
+
+    def check(self, problem: Problem) -> None:
+        """Refuse clusters whose GPU counts alone are too many."""
+        transitions = exact_size(problem.instance.cluster, problem.instance.rules)
+        chain = len(problem.instance.nodes)
+        if transitions * chain * chain // 2 > MAX_WORK:
+            raise DoesNotApply(
+                f"the cluster has {transitions:,} ways to hand out GPUs, too many for an exact "
+                "dynamic programme. Use --planner cpsat or linear-dp"
+            )
+
+    def solve(self, problem: Problem, settings: Settings) -> Outcome:
+        """Return the best plan, proven."""
+        instance = problem.instance
+        space = all_ideals(instance)
+        resources = exact_resources(instance.cluster, instance.rules)
+        _check_work(space, resources.transitions, len(resources.gpus))
+        start = best_linear(problem, settings)
+        ceiling = float("inf") if start is None else start[0]
+        answer = StageDp(problem, space, resources, settings, ceiling).solve()
+        if settings.stop.is_set():
+            if start is None:
+                return Outcome(Status.UNKNOWN, None, reason="interrupted before a plan was found")
+            plan = Plan(with_inputs(instance, start[1]), self.name)
+            return Outcome(Status.FEASIBLE, plan, start[0])
+        if answer is None:
+            return Outcome(
+                Status.INFEASIBLE, None, reason="no way to cut the graph and hand out the GPUs fits"
+            )
+        period, stages = answer
+        plan = Plan(with_inputs(instance, stages), self.name)
+        return Outcome(Status.OPTIMAL, plan, period, period)
+
+
+def _check_work(space: CutSpace, transitions: int, states: int) -> None:
+    pairs = sum(len(space.larger(i)) for i in range(len(space)))
+    if pairs * transitions > MAX_WORK or len(space) * states > MAX_CELLS:
+        raise DoesNotApply(
+            f"{len(space):,} cuts and {transitions:,} ways to hand out GPUs are too many for an "
+            "exact dynamic programme. Use --planner cpsat or linear-dp"
+        )

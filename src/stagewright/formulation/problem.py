@@ -1,0 +1,102 @@
+"""The small interface that every planner satisfies."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from stagewright.model.costs import CostModel
+from stagewright.model.instance import Instance
+from stagewright.model.plan import Plan, Status
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be planned, and under which cost model a plan is judged."""
+
+    instance: Instance
+    cost_model: CostModel
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The best plan and the best bound so far, in seconds per minibatch."""
+
+    wall_s: float
+    period_s: float | None
+    bound_s: float | None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Limits and switches of a planning run.
+
+    Attributes
+    ----------
+    time_limit_s
+        Stop after so many seconds with the best plan so far.
+    gap
+        Stop when the plan is proven to be within this fraction of the best.
+    workers, seed
+        Threads of the solver, and its random seed. One worker is deterministic.
+    fewer_machines
+        Let ``pipedream-dp`` leave machines idle (its ``--use_fewer_machines``).
+    on_progress
+        Called whenever the best plan or the bound improves.
+    stop
+        Set it to make a planner return the best plan so far.
+    """
+
+    time_limit_s: float = 60.0
+    gap: float = 0.0
+    workers: int = 8
+    seed: int = 0
+    fewer_machines: bool = False
+    on_progress: Callable[[Progress], None] | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a planner answers.
+
+    Attributes
+    ----------
+    status
+        What it has proven.
+    plan
+        ``None`` if it found none.
+    objective_s
+        The period that the planner computed for its plan under the problem's cost model, or
+        ``None`` if it works under a model of its own.
+    bound_s
+        A proven lower bound on the period of every plan, or ``None``.
+    reason
+        Why there is no plan, in words.
+    """
+
+    status: Status
+    plan: Plan | None
+    objective_s: float | None = None
+    bound_s: float | None = None
+    reason: str = ""
+
+
+class Planner(Protocol):
+    """Anything that makes a plan."""
+
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
+
+    @property
+    def summary(self) -> str:
+        """What it is, in one line."""
+
+    def check(self, problem: Problem) -> None:
+        """Raise :class:`~stagewright.model.errors.DoesNotApply` if it cannot answer."""
+
+    def solve(self, problem: Problem, settings: Settings) -> Outcome:
+        """Make a plan."""

@@ -1,0 +1,211 @@
+r"""The dynamic programme that ``exact-dp`` and ``linear-dp`` share.
+
+Over a cut space (ideals), a resource space (GPUs in use) and what the next cut needs to know of
+the stage before it, from the end of the pipeline to its start::
+
+    F(I, u, κ) = min over J ⊃ I and ways c to equip the stage J \\ I of
+                 max(stage(I, J, c), cut(I, κ, key(c)), F(J, u - c, key(c)))
+
+F(whole graph, 0, ·) = 0. Going backwards makes the replicas from a stage to the end known, and
+with them the minibatches in flight, so that memory is a plain filter. Exact for every plan whose
+cuts lie in the cut space: the cost models are maxima over stages and neighbouring pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stagewright.formulation.cut_space import CutSpace
+from stagewright.formulation.problem import Problem, Settings
+from stagewright.formulation.rates import CutKey, Rates, rates_of
+from stagewright.formulation.resources import Choice, ResourceSpace
+from stagewright.model.costs import Topology
+from stagewright.model.plan import Stage
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+SLACK = 1 + 1e-9
+
+
+@dataclass
+class StageDp:
+    """One run of the recursion.
+
+    Parameters
+    ----------
+    problem, space, resources
+        What is planned, where it may be cut, and which GPUs there are.
+    ceiling_s
+        Only plans up to this period are of interest; everything above is skipped.
+    """
+
+    problem: Problem
+    space: CutSpace
+    resources: ResourceSpace
+    settings: Settings
+    ceiling_s: float = np.inf
+    rates: Rates = field(init=False)
+
+    def __post_init__(self) -> None:
+        instance = self.problem.instance
+        self.rates = rates_of(self.problem.cost_model, instance.cluster)
+        keys: dict[CutKey, int] = {}
+        self._first_key: list[int] = []
+        self._key: list[int] = []
+        for choice in self.resources.choices:
+            for into, first in ((self._key, False), (self._first_key, True)):
+                key = self.rates.key(choice.replicas, is_first=first)
+                into.append(keys.setdefault(key, len(keys)))
+        cuts = [[self.rates.cut(a, b) for b in keys] for a in keys]
+        self._latency = np.array([[x.latency_s for x in row] for row in cuts])
+        self._per_byte = np.array([[x.s_per_byte for x in row] for row in cuts])
+        self._received = np.array([[x.received_s_per_byte for x in row] for row in cuts])
+        self._sync = [self.rates.sync_s_per_byte(c.replicas) for c in self.resources.choices]
+        self._memory = [_memory_bytes(self.problem, c) for c in self.resources.choices]
+        self._best = np.full((len(keys), len(self.space), len(self.resources.gpus)), np.inf)
+        self._best[:, -1, 0] = 0.0
+
+    def solve(self) -> tuple[float, tuple[Stage, ...]] | None:
+        """Return the best period and its stages, or ``None`` if no plan is below the ceiling."""
+        last = len(self.space) - 1
+        for i in range(last - 1, 0, -1):
+            if self.settings.stop.is_set():
+                return None
+            self._step(i)
+        start = np.full(len(self.resources.gpus), np.inf)
+        larger = self.space.larger(0)
+        for c, choice in enumerate(self.resources.choices):
+            value = self._stage_and_rest(0, larger, c, 0.0)
+            if value is not None:
+                start[choice.after] = np.minimum(start[choice.after], value.min(axis=0))
+        start[~self.resources.final] = np.inf
+        used = int(start.argmin())
+        if not np.isfinite(start[used]):
+            return None
+        return float(start[used]), self._trace(used, float(start[used]))
+
+    def _step(self, i: int) -> None:
+        """Fill F(I, ·, ·)."""
+        larger = self.space.larger(i)
+        overlap = self.problem.cost_model.overlap
+        cut_bytes = self.space.cut_bytes[i]
+        for c, choice in enumerate(self.resources.choices):
+            key = self._key[c]
+            cut = self._latency[:, key] + self._per_byte[:, key] * cut_bytes
+            if overlap:
+                value = self._stage_and_rest(i, larger, c, 0.0)
+                if value is None:
+                    continue
+                rest = np.maximum(cut[:, None], value.min(axis=0)[None, :])
+                here = self._best[:, i, choice.after]
+                self._best[:, i, choice.after] = np.minimum(here, rest)
+                continue
+            waits = self._latency[:, key] + self._received[:, key] * cut_bytes
+            for wait in np.unique(waits):
+                value = self._stage_and_rest(i, larger, c, float(wait))
+                if value is None:
+                    continue
+                alike = np.flatnonzero(waits == wait)
+                rest = np.maximum(cut[alike, None], value.min(axis=0)[None, :])
+                where = np.ix_(alike, np.array([i]), choice.after)
+                self._best[where] = np.minimum(self._best[where], rest[:, None, :])
+
+    def _stage_and_rest(self, i: int, larger: Indices, c: int, wait_s: float) -> Floats | None:
+        """Return max(stage(I, J, c), F(J, u - c, key)), shape (J, states), or nothing."""
+        rows, stage = self._stage(i, larger, c, wait_s)
+        if len(rows) == 0:
+            return None
+        choice = self.resources.choices[c]
+        key = self._first_key[c] if i == 0 else self._key[c]
+        rest = self._best[key][rows[:, None], choice.before[None, :]]
+        value: Floats = np.maximum(stage[:, None], rest)
+        if self._memory[c] is not None:
+            value[~self._fits(i, rows, c)] = np.inf
+        return value
+
+    def _stage(self, i: int, larger: Indices, c: int, wait_s: float) -> tuple[Indices, Floats]:
+        """Ideals J that a stage from I can reach below the ceiling, and its seconds."""
+        replicas = self.resources.choices[c].replicas
+        m = sum(replicas)
+        used = [g for g, n in enumerate(replicas) if n > 0]
+        times = self.space.time_s[used][:, larger] - self.space.time_s[used, i][:, None]
+        stage = (self.space.parameter_bytes[larger] - self.space.parameter_bytes[i]) * self._sync[c]
+        model = self.problem.cost_model
+        if isinstance(model, Topology) and model.dispatch == "proportional":
+            shares = np.array([replicas[g] for g in used])[:, None]
+            with np.errstate(divide="ignore"):
+                stage = stage + 1 / (shares / np.maximum(times, 0.0)).sum(axis=0)
+        else:
+            stage = stage + times.max(axis=0) / m
+        stage = stage + wait_s
+        keep = np.flatnonzero(stage <= self.ceiling_s * SLACK)
+        return larger[keep], stage[keep]
+
+    def _fits(self, i: int, rows: Indices, c: int) -> NDArray[np.bool_]:
+        """Whether stage J \\ I fits the memory, shape (J, states)."""
+        choice, limit = self.resources.choices[c], self._memory[c]
+        memory = self.problem.instance.rules.memory
+        m = sum(choice.replicas)
+        space = self.space
+        activations = (space.activation_bytes[rows] - space.activation_bytes[i])[:, None]
+        parameters = (space.parameter_bytes[rows] - space.parameter_bytes[i])[:, None]
+        in_flight = -(-self.resources.gpus[choice.after] // m)
+        copies = np.array([memory.weight_copies(int(f)) for f in in_flight])
+        fits: NDArray[np.bool_] = in_flight * activations + copies * parameters <= (limit or np.inf)
+        return fits
+
+    def _trace(self, used: int, value: float) -> tuple[Stage, ...]:
+        """Walk the best choices from the start of the pipeline to its end."""
+        nodes = self.problem.instance.nodes
+        stages: list[Stage] = []
+        i, key = 0, -1
+        while i < len(self.space) - 1:
+            i_next, c, before = self._best_choice(i, used, key)
+            inside = np.flatnonzero(self.space.members[i_next] & ~self.space.members[i])
+            replicas = self.resources.choices[c].replicas
+            stages.append(Stage(tuple(nodes[v] for v in inside), replicas))
+            key = self._first_key[c] if i == 0 else self._key[c]
+            i, used = i_next, before
+        return tuple(stages)
+
+    def _best_choice(self, i: int, used: int, key: int) -> tuple[int, int, int]:
+        """Next ideal, choice and resource state of the best stage from ideal ``i``."""
+        larger = self.space.larger(i)
+        cut_bytes = self.space.cut_bytes[i]
+        best: tuple[float, int, int, int] = (np.inf, -1, -1, -1)
+        for c, choice in enumerate(self.resources.choices):
+            column = np.flatnonzero(choice.after == used)
+            if len(column) == 0:
+                continue
+            cut = wait = 0.0
+            if i > 0:
+                latency = self._latency[key, self._key[c]]
+                cut = latency + self._per_byte[key, self._key[c]] * cut_bytes
+                if not self.problem.cost_model.overlap:
+                    wait = latency + self._received[key, self._key[c]] * cut_bytes
+            value = self._stage_and_rest(i, larger, c, wait)
+            if value is None:
+                continue
+            rows, _ = self._stage(i, larger, c, wait)
+            row = int(value[:, column[0]].argmin())
+            seconds = max(float(value[row, column[0]]), cut)
+            if seconds < best[0]:
+                best = (seconds, int(rows[row]), c, int(choice.before[column[0]]))
+        return best[1], best[2], best[3]
+
+
+def _memory_bytes(problem: Problem, choice: Choice) -> float | None:
+    """Memory of the smallest GPU that holds the stage, if memory is a rule."""
+    if not problem.instance.rules.use_memory:
+        return None
+    groups = problem.instance.cluster.groups
+    known = [
+        g.memory_bytes
+        for g, n in zip(groups, choice.replicas, strict=True)
+        if n > 0 and g.memory_bytes is not None
+    ]
+    return min(known, default=None)

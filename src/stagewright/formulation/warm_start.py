@@ -1,0 +1,43 @@
+"""The best plan that costs next to nothing to find: where every exact search begins."""
+
+from __future__ import annotations
+
+from stagewright.formulation.baselines import DataParallel, EqualSplit, SingleGpu
+from stagewright.formulation.linear_dp import LinearDp
+from stagewright.formulation.pipedream_dp import PipeDreamDp
+from stagewright.formulation.problem import Planner, Problem, Settings
+from stagewright.formulation.sparsepipe_dp import SparsePipeDp
+from stagewright.model.errors import DoesNotApply
+from stagewright.model.evaluate import evaluate
+from stagewright.model.plan import Plan
+
+PLANNERS: tuple[Planner, ...] = (
+    SingleGpu(),
+    DataParallel(),
+    EqualSplit(),
+    LinearDp(),
+    PipeDreamDp(),
+    SparsePipeDp(),
+)
+
+
+def warm_start(problem: Problem, settings: Settings) -> tuple[float, Plan] | None:
+    """Return the best valid (period, plan) of all fast planners, or ``None``.
+
+    Starting from all of them makes sure that no exact search ends below any of them.
+    """
+    best: tuple[float, Plan] | None = None
+    for planner in PLANNERS:
+        if settings.stop.is_set() and best is not None:
+            break
+        try:
+            planner.check(problem)
+            plan = planner.solve(problem, settings).plan
+        except DoesNotApply:
+            continue
+        if plan is None:
+            continue
+        judged = evaluate(problem.instance, plan, problem.cost_model)
+        if judged.valid and (best is None or judged.period_s < best[0]):
+            best = judged.period_s, plan
+    return best
