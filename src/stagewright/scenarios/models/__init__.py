@@ -1,9 +1,10 @@
 """Networks to plan and to test on, each as a layer graph with input that fits it.
 
 Every module has ``Sizes`` (with ``FULL``, as published, and ``SMALL``, for a CPU and a
-second), ``layer_graph(sizes)``, ``make_input(seed, sizes)`` for the graph's inputs in their
-order, and ``make_target(seed, sizes)`` for the loss. Graphs need neither torch nor
-MinkowskiEngine; input does.
+second), ``layer_graph(sizes)``, ``network(sizes)`` as one writes it by hand,
+``make_input(seed, sizes)`` for the graph's inputs in their order, and
+``make_target(seed, sizes)`` for the loss. Graphs need neither torch nor MinkowskiEngine;
+networks and input do.
 
 >>> model("vgg16").layer_graph().parameter_bytes / 4
 138357544.0

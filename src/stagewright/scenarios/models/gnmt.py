@@ -16,6 +16,7 @@ from stagewright.scenarios.models.roofline import FLOAT_BYTES, TYPICAL_GPU, Roof
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 PADDING = 0
 """The token that fills short sentences."""
@@ -180,6 +181,13 @@ class _Translator:
 
     def _bytes(self, length: int) -> int:
         return FLOAT_BYTES * length * self.sizes.batch * self.sizes.hidden
+
+
+def network(sizes: Sizes = FULL) -> nn.Module:
+    """Return the network with fresh weights, as one writes it by hand."""
+    from stagewright.scenarios.models.networks.translation import Translator  # noqa: PLC0415
+
+    return Translator(sizes)
 
 
 def make_input(seed: int, sizes: Sizes = SMALL) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

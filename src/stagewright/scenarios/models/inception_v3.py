@@ -12,6 +12,7 @@ from stagewright.scenarios.models.roofline import TYPICAL_GPU, Roofline
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 WIDTH = 64
 """Channels that every width of the published network is given in units of."""
@@ -24,7 +25,7 @@ class Sizes:
     Attributes
     ----------
     batch, image
-        Images in a minibatch, and pixels a side (at least 75).
+        Images in a minibatch, and pixels a side (at least 107).
     width
         Scale of all widths, 64 for the published network.
     classes
@@ -38,7 +39,7 @@ class Sizes:
 
 
 FULL = Sizes()
-SMALL = Sizes(batch=2, image=139, width=4, classes=10)
+SMALL = Sizes(batch=2, image=107, width=4, classes=10)
 
 
 def layer_graph(sizes: Sizes = FULL, roofline: Roofline = TYPICAL_GPU) -> LayerGraph:
@@ -131,6 +132,13 @@ class _Inception(DenseBuilder):
         c = self.concat([self.row(c, 384, 3), self.column(c, 384, 3)])
         d = self.unit(self.avg_pool(x, 3, 1, padding=1), 192, 1)
         return self.concat([a, b, c, d])
+
+
+def network(sizes: Sizes = FULL) -> nn.Module:
+    """Return the network with fresh weights, as one writes it by hand."""
+    from stagewright.scenarios.models.networks.inception import InceptionV3  # noqa: PLC0415
+
+    return InceptionV3(sizes)
 
 
 def make_input(seed: int, sizes: Sizes = SMALL) -> tuple[torch.Tensor]:

@@ -13,6 +13,7 @@ from stagewright.scenarios.models.sparse import SparseBuilder
 if TYPE_CHECKING:
     import torch
     from MinkowskiEngine import SparseTensor
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,13 @@ def layer_graph(sizes: Sizes = FULL, roofline: Roofline = TYPICAL_GPU) -> LayerG
             x = net.residual(x, sizes.width << level, stride)
     net.linear(net.global_max_pool(x), sizes.classes)
     return net.graph("minkresnet")
+
+
+def network(sizes: Sizes = FULL) -> nn.Module:
+    """Return the network with fresh weights, as one writes it by hand."""
+    from stagewright.scenarios.models.networks.point_clouds import MinkResNet  # noqa: PLC0415
+
+    return MinkResNet(sizes)
 
 
 def make_input(seed: int, sizes: Sizes = SMALL) -> tuple[SparseTensor]:

@@ -18,6 +18,7 @@ from stagewright.scenarios.models.sparse import SparseBuilder
 if TYPE_CHECKING:
     import torch
     from MinkowskiEngine import SparseTensor
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,13 @@ def layer_graph(sizes: Sizes = FULL, roofline: Roofline = TYPICAL_GPU) -> LayerG
             x = net.residual(x, channels)
     net.linear(x, sizes.classes)
     return net.graph("minkunet")
+
+
+def network(sizes: Sizes = FULL) -> nn.Module:
+    """Return the network with fresh weights, as one writes it by hand."""
+    from stagewright.scenarios.models.networks.point_clouds import MinkUNet  # noqa: PLC0415
+
+    return MinkUNet(sizes)
 
 
 def make_input(seed: int, sizes: Sizes = SMALL) -> tuple[SparseTensor]:

@@ -13,6 +13,7 @@ from stagewright.scenarios.models.sparse import SparseBuilder
 if TYPE_CHECKING:
     import torch
     from MinkowskiEngine import SparseTensor
+    from torch import nn
 
 BLOCKS = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
 """Convolutions of each block, in units of the width; a block ends in a pooling."""
@@ -58,6 +59,13 @@ def layer_graph(sizes: Sizes = FULL, roofline: Roofline = TYPICAL_GPU) -> LayerG
         x = net.dropout(net.relu(net.linear(x, sizes.hidden)))
     net.linear(x, sizes.classes)
     return net.graph("minkvgg16_bn")
+
+
+def network(sizes: Sizes = FULL) -> nn.Module:
+    """Return the network with fresh weights, as one writes it by hand."""
+    from stagewright.scenarios.models.networks.point_clouds import MinkVGG  # noqa: PLC0415
+
+    return MinkVGG(sizes)
 
 
 def make_input(seed: int, sizes: Sizes = SMALL) -> tuple[SparseTensor]:

@@ -12,6 +12,7 @@ from stagewright.scenarios.models.roofline import TYPICAL_GPU, Roofline
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 EXPANSION = 4
 """Channels after a bottleneck, in units of those inside."""
@@ -64,6 +65,13 @@ def _bottleneck(net: DenseBuilder, x: Features, width: int, stride: int) -> Feat
     if stride != 1 or x.channels != y.channels:
         x = net.batch_norm(net.conv(x, y.channels, 1, stride=stride))
     return net.relu(net.add(y, x))
+
+
+def network(sizes: Sizes = FULL) -> nn.Module:
+    """Return the network with fresh weights, as one writes it by hand."""
+    from stagewright.scenarios.models.networks.images import ResNet50  # noqa: PLC0415
+
+    return ResNet50(sizes)
 
 
 def make_input(seed: int, sizes: Sizes = SMALL) -> tuple[torch.Tensor]:

@@ -12,6 +12,7 @@ from stagewright.scenarios.models.roofline import TYPICAL_GPU, Roofline
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 BLOCKS = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
 """Convolutions of each block, in units of the width; a block ends in a pooling."""
@@ -53,6 +54,13 @@ def layer_graph(sizes: Sizes = FULL, roofline: Roofline = TYPICAL_GPU) -> LayerG
         x = net.dropout(net.relu(net.linear(x, sizes.hidden)))
     net.linear(x, sizes.classes)
     return net.graph("vgg16")
+
+
+def network(sizes: Sizes = FULL) -> nn.Module:
+    """Return the network with fresh weights, as one writes it by hand."""
+    from stagewright.scenarios.models.networks.images import VGG16  # noqa: PLC0415
+
+    return VGG16(sizes)
 
 
 def make_input(seed: int, sizes: Sizes = SMALL) -> tuple[torch.Tensor]:
