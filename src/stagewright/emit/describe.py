@@ -38,7 +38,7 @@ ENUMERATIONS = {
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 _CHILD = re.compile(r"\((?P<key>[A-Za-z0-9_]+)\):\s*(?=[A-Za-z_])")
-_KEYWORD_IN = re.compile(r"(?<=[(,\s])in=")
+_CHANNELS = re.compile(r"(?<=[(,\s])(in|out)=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def _call(text: str) -> Call:
         "such as Conv2d(3, 64, kernel_size=(3, 3))"
     )
     try:
-        node = ast.parse(_KEYWORD_IN.sub("in_channels=", text), mode="eval").body
+        node = ast.parse(_CHANNELS.sub(r"\1_channels=", text), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise refused from None
     if not isinstance(node, ast.Call):

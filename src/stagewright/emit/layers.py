@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -118,11 +117,6 @@ def add_layers(*types: LayerType) -> None:
     """Enter layer types into the table."""
     for layer in types:
         _TABLE[layer.name] = layer
-
-
-def known_layers() -> Mapping[str, LayerType]:
-    """Return the table, by name."""
-    return dict(_TABLE)
 
 
 def find_layer(name: str) -> LayerType:

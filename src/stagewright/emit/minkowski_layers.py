@@ -6,8 +6,6 @@ from stagewright.emit.layers import LayerType, Motion, Takes, add_layers
 
 IMPORT = "import MinkowskiEngine as ME"
 
-ALIASES = {"has_bias": "bias", "in": "in_channels", "out": "out_channels"}
-
 
 def _me(
     name: str,

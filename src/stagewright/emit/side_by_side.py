@@ -141,13 +141,17 @@ class _Run:
     def _compare_crossing_gradient(self, k: int, crossing: Tensor, arrived: Any) -> None:
         """Compare a gradient that crosses a cut.
 
-        It is the whole gradient only if nothing before the cut reads the tensor too. Of
-        sparse tensors it is not compared: where voxels tie (after ReLU many are 0), max
+        It is the whole gradient only if nothing before the cut reads the tensor too; a layer
+        with several outputs may read one to make another. Of sparse tensors it is not compared: where voxels tie (after ReLU many are 0), max
         pooling gives the gradient to the first row, and the order of rows carries no meaning.
         The ReLU then takes it away again, so gradients of parameters do agree.
         """
         readers = self.cut.program.readers.get(crossing, [])
-        if is_sparse(arrived) or any(step.stage <= k for step in readers):
+        if (
+            crossing.item is not None
+            or is_sparse(arrived)
+            or any(step.stage <= k for step in readers)
+        ):
             return
         name = crossing_name(self.cut, crossing)
         self._compare(k, f"gradient of {name}", self.values[crossing].grad, arrived.grad)

@@ -37,7 +37,7 @@ _TRANSPOSED = (
     "in_channels out_channels kernel_size / "
     "stride padding output_padding groups bias dilation padding_mode"
 )
-_NORM = "num_features / eps momentum affine track_running_stats"
+_NORM = "num_features / eps momentum affine track_running_stats bias"
 _MAX_POOL = "kernel_size / stride padding dilation return_indices ceil_mode"
 _AVG_POOL = "kernel_size / stride padding ceil_mode count_include_pad divisor_override"
 _LSTM = "input_size hidden_size num_layers bias batch_first dropout bidirectional proj_size"

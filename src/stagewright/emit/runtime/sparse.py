@@ -36,7 +36,7 @@ def one_manager(
         return list(tensors)
     features = [x.F for x in tensors]
     strides = [tuple(x.tensor_stride) for x in tensors]
-    levels = {stride: x.C for stride, x in zip(strides, tensors)}
+    levels = {stride: x.C for stride, x in zip(strides, tensors, strict=True)}
     return join(features, strides, {**levels, **coordinates})
 
 
@@ -62,7 +62,7 @@ def join(
         for stride, rows in levels.items()
     }
     tensors = []
-    for values, stride in zip(features, strides):
+    for values, stride in zip(features, strides, strict=True):
         key, (order, _) = maps[stride]
         in_order = torch.equal(order, torch.arange(len(order), device=order.device))
         rows = values if in_order else values[order]
