@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from stagewright.emit.boundaries import Partition, partition
+from stagewright.emit.build import build_program
 from stagewright.emit.layers import is_name
 from stagewright.emit.package_code import configurations, fused_code, init_code
-from stagewright.emit.build import build_program
 from stagewright.emit.stage_code import stage_code
 from stagewright.model.document import read_plan
 from stagewright.model.errors import InputError, printable

@@ -142,9 +142,10 @@ class _Run:
         """Compare a gradient that crosses a cut.
 
         It is the whole gradient only if nothing before the cut reads the tensor too; a layer
-        with several outputs may read one to make another. Of sparse tensors it is not compared: where voxels tie (after ReLU many are 0), max
-        pooling gives the gradient to the first row, and the order of rows carries no meaning.
-        The ReLU then takes it away again, so gradients of parameters do agree.
+        with several outputs may read one to make another. Of sparse tensors it is not
+        compared: where voxels tie (after ReLU many are 0), max pooling gives the gradient to
+        the first row, and the order of rows carries no meaning. The ReLU then takes it away
+        again, so gradients of parameters do agree.
         """
         readers = self.cut.program.readers.get(crossing, [])
         if (
@@ -284,7 +285,7 @@ def _rows(value: Any, rows: torch.Tensor) -> torch.Tensor:
 
 
 def _is_coordinates(value: torch.Tensor) -> bool:
-    return value.dtype == torch.int32 and value.ndim == 2
+    return bool(value.dtype == torch.int32 and value.ndim == 2)
 
 
 def _stride(value: Any) -> tuple[int, ...]:

@@ -1,1 +1,1 @@
-"""Files that written packages carry with them, copied as they are; they import torch only."""
+"""Files that written packages carry with them, as they are; they import torch only."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+State = tuple[Tensor, Tensor]
 
 
 class BidirectionalLSTM(nn.Module):
@@ -12,19 +14,20 @@ class BidirectionalLSTM(nn.Module):
 
     Parameters
     ----------
-    input_size, hidden_size : int
+    input_size, hidden_size
         Features in, and features out per direction.
     """
 
-    def __init__(self, input_size, hidden_size):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
         self.lstm = nn.LSTM(input_size, hidden_size, bidirectional=True)
 
-    def forward(self, x, lengths):
-        """Return the outputs of both directions, shape (time, batch, 2 * hidden_size)."""
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Return the outputs of both directions, (time, batch, 2 * hidden_size)."""
         packed = pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False)
         outputs, _ = self.lstm(packed)
-        return pad_packed_sequence(outputs, total_length=len(x))[0]
+        padded, _ = pad_packed_sequence(outputs, total_length=len(x))
+        return padded
 
 
 class RecurrentAttention(nn.Module):
@@ -32,13 +35,20 @@ class RecurrentAttention(nn.Module):
 
     Parameters
     ----------
-    input_size, hidden_size, context_size, units : int
+    input_size, hidden_size, context_size, units
         Features of the input, the LSTM, the encoder's outputs, and the score.
-    dropout : float
+    dropout
         Share of the input that is dropped.
     """
 
-    def __init__(self, input_size, hidden_size, context_size, units, dropout=0.0):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        context_size: int,
+        units: int,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.rnn = nn.LSTM(input_size, hidden_size)
@@ -46,7 +56,9 @@ class RecurrentAttention(nn.Module):
         self.key = nn.Linear(context_size, units, bias=False)
         self.score = nn.Parameter(torch.empty(units).uniform_(-0.1, 0.1))
 
-    def forward(self, x, state, context, lengths):
+    def forward(
+        self, x: Tensor, state: State | None, context: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, State, Tensor, Tensor]:
         """Return the LSTM's outputs and state, the attended context, and the scores.
 
         Shapes: x (time, batch, input), context (context time, batch, context_size),
