@@ -5,6 +5,6 @@ from __future__ import annotations
 
 def main() -> None:
     """Run ``stagewright`` and exit with its code."""
-    from stagewright.cli.app import run  # noqa: PLC0415 - keeps the package import light
+    from stagewright.cli.app import run
 
     raise SystemExit(run())

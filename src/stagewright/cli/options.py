@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
@@ -14,11 +13,11 @@ from stagewright.formulation.registry import DEFAULT_PLANNER, PLANNER_NAMES
 
 if TYPE_CHECKING:
     from stagewright.formulation.problem import Problem
-    from stagewright.model.cluster import Cluster
+    from stagewright.model.server_file import ClusterFile
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-DEFAULT_MEMORY_BYTES = 16e9
+MAX_GPUS = 10_000
 COST_MODEL_NAMES = ("topology", "pipedream", "sparsepipe")
 
 
@@ -276,8 +275,7 @@ def load_problem(inputs: Inputs) -> Problem:
     from stagewright.formulation.problem import Problem
     from stagewright.model.costs import make_cost_model
     from stagewright.model.errors import InputError
-    from stagewright.model.instance import build_instance
-    from stagewright.model.profile import read_profile
+    from stagewright.model.load import load_instance
     from stagewright.model.rules import MemoryModel, Optimizer, Rules, Versions
 
     if inputs.no_transfers and inputs.activation_compression_ratio is not None:
@@ -291,7 +289,6 @@ def load_problem(inputs: Inputs) -> Problem:
         overlap=not inputs.no_overlap,
         dispatch=inputs.dispatch,
     )
-    cluster, paths, notes = _cluster(inputs)
     rules = Rules(
         use_memory=inputs.use_memory_constraint,
         memory=MemoryModel(Versions(inputs.versions), Optimizer(inputs.optimizer)),
@@ -299,89 +296,36 @@ def load_problem(inputs: Inputs) -> Problem:
         straight_pipeline=inputs.straight_pipeline,
         max_stages=inputs.max_stages,
     )
-    graphs = {path: read_profile(path) for path in dict.fromkeys(paths.values())}
-    profiles = {gpu: graphs[path] for gpu, path in paths.items()}
-    cost_model.check(cluster)
-    return Problem(build_instance(profiles, cluster, rules, notes), cost_model)
+    read = _read(inputs)
+    cost_model.check(read.cluster)
+    return Problem(load_instance(read, rules), cost_model)
 
 
-def _cluster(inputs: Inputs) -> tuple[Cluster, dict[str, Path], tuple[str, ...]]:
-    """Return the cluster, the profile of each GPU type, and what was assumed."""
-    import dataclasses
-
-    from stagewright.model.cluster_file import read_cluster_yaml
+def _read(inputs: Inputs) -> ClusterFile:
+    """Read the cluster in whichever way it was given."""
     from stagewright.model.errors import InputError
-    from stagewright.model.server_file import read_server_file
+    from stagewright.model.load import read_cluster, read_levels
 
     bandwidths = [x for group in inputs.bandwidth for x in group]
     levels = [int(x) for group in inputs.machines for x in group]
-    memory = _single(inputs.memory)
     profile, servers = inputs.profile, inputs.servers or inputs.file
     if inputs.servers and inputs.file:
         raise InputError("name the cluster once: either SERVERS or -f")
+    if inputs.memory is not None and len(inputs.memory) != 1:
+        raise InputError("-s takes one number of bytes")
+    memory = None if inputs.memory is None else inputs.memory[0]
     if levels and profile is None:
         profile, servers = servers, None
-    if (profile is None) == (servers is None):
-        raise InputError(
-            "name a server file, or a profile with -n",
-            hint="For example: stagewright plan hete_files/test_server.txt -b 1e9; "
-            "or: stagewright plan --profile graph.txt -n 4 -b 1e9",
-        )
-    notes: tuple[str, ...] = ()
-    if profile is not None:
-        cluster, paths, notes = _levels(Path(profile), levels, bandwidths)
-    elif servers is not None and Path(servers).suffix in {".yaml", ".yml"}:
-        if bandwidths or memory is not None:
-            raise InputError(
-                "-b and -s are for server files; a cluster.yaml states bandwidths and memory itself"
-            )
-        read = read_cluster_yaml(servers)
-        cluster, paths, notes = read.cluster, read.profiles, read.notes
-    else:
-        read = read_server_file(str(servers), bandwidths, memory)
-        cluster, paths, notes = read.cluster, read.profiles, read.notes
-    if inputs.use_memory_constraint or memory is not None:
-        unknown = [g for g in cluster.groups if g.memory_bytes is None]
-        if unknown:
-            filled = memory or DEFAULT_MEMORY_BYTES
-            if memory is None:
-                notes = (
-                    *notes,
-                    f"no memory given (-s): assuming {filled:g} bytes per GPU, the published "
-                    "tools' default",
-                )
-            groups = tuple(
-                dataclasses.replace(g, memory_bytes=g.memory_bytes or filled)
-                for g in cluster.groups
-            )
-            cluster = dataclasses.replace(cluster, groups=groups)
-    return cluster, paths, notes
-
-
-def _levels(
-    profile: Path, levels: list[int], bandwidths: list[float]
-) -> tuple[Cluster, dict[str, Path], tuple[str, ...]]:
-    from stagewright.model.cluster import DEFAULT_BANDWIDTH_BYTES_PER_S, level_cluster
-    from stagewright.model.errors import InputError
-
-    if not levels:
-        raise InputError("--profile needs -n, the number of GPUs (or of machines per level)")
-    notes: tuple[str, ...] = ()
-    if not bandwidths:
-        bandwidths = [DEFAULT_BANDWIDTH_BYTES_PER_S] * len(levels)
-        notes = (
-            f"no bandwidth given (-b): assuming {bandwidths[0]:g} bytes/s, the published "
-            "tools' default",
-        )
-    if math.prod(levels) > 1_000_000:
-        raise InputError(f"{math.prod(levels):,} GPUs (-n) are more than this can plan for")
-    cluster = level_cluster("GPU", levels, bandwidths)
-    return cluster, {"GPU": profile}, notes
-
-
-def _single(values: tuple[float, ...] | None) -> float | None:
-    from stagewright.model.errors import InputError
-
-    if values is not None and len(values) != 1:
-        raise InputError("-s takes one number of bytes")
-    return None if values is None else values[0]
+    if profile is not None and servers is None:
+        if not levels:
+            raise InputError("--profile needs -n, the number of GPUs (or of machines per level)")
+        if math.prod(levels) > MAX_GPUS:
+            raise InputError(f"{math.prod(levels):,} GPUs (-n); expected at most {MAX_GPUS:,}")
+        return read_levels(profile, levels, bandwidths, memory)
+    if profile is None and servers is not None:
+        return read_cluster(servers, bandwidths, memory)
+    raise InputError(
+        "name a server file, or a profile with -n",
+        hint="For example: stagewright plan hete_files/test_server.txt -b 1e9; "
+        "or: stagewright plan --profile graph.txt -n 4 -b 1e9",
+    )

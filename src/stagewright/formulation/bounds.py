@@ -9,9 +9,13 @@ from numpy.typing import NDArray
 from ortools.linear_solver import pywraplp
 
 from stagewright.formulation.rates import Rates
-from stagewright.formulation.reduced_graph import ReducedGraph
+from stagewright.formulation.reduced_graph import ReducedGraph, reduce_graph
+from stagewright.model.instance import Instance
 
 Floats = NDArray[np.float64]
+
+MARGIN = 1 + 1e-9
+BISECTION = 1e-6
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,6 @@ class WorkBound:
 
     price: Floats
     work: Floats
-
-    @property
-    def period_s(self) -> float:
-        """The bound: w(all), a little rounded down."""
-        return float(self.work.sum()) * (1 - 1e-12)
 
 
 def work_bound(graph: ReducedGraph, counts: tuple[int, ...]) -> WorkBound:
@@ -72,14 +71,63 @@ def _best_prices(time_s: Floats, gpus: Floats, fallback: Floats) -> Floats:
     return found if found @ gpus > 0 else fallback
 
 
-def block_bound_s(graph: ReducedGraph, rates: Rates) -> float:
-    """Every block lies in some stage: the least time of the worst block over all stage sizes.
+def stage_work(
+    graph: ReducedGraph, rates: Rates, price: Floats, period_s: float, *, mixed: bool
+) -> Floats | None:
+    """Least priced work of each block in any stage that keeps ``period_s``, shape (blocks,).
 
-    Uses the fastest type and the widest link, so it holds wherever the block goes.
+    A block that is too heavy for one GPU needs a stage of at least m replicas, and with them
+    their all-reduce: a stage of m pays (T + S_m) P-seconds of m GPUs, S_m = 2(m-1)P/(βm). The
+    fastest link that m replicas can have is taken for β.
+
+    Parameters
+    ----------
+    mixed
+        Whether replicas of one stage may run at their own pace (proportional dispatch).
+
+    Returns
+    -------
+    array or None
+        ``None`` if some block fits no stage at all: no plan keeps the period.
     """
-    cluster = rates.cluster
-    fastest = graph.time_s.min(axis=0)
-    m = np.arange(1, cluster.gpu_count + 1)[:, None]
-    beta = float(cluster.bandwidth.max())
-    least = (fastest + 2 * (m - 1) * graph.parameter_bytes / (beta * m)) / m
-    return float(least.min(axis=0).max()) * (1 - 1e-12)
+    m = np.arange(1, rates.cluster.gpu_count + 1)[:, None]
+    beta = np.array([rates.widest_reduce_bandwidth(int(x)) for x in m[:, 0]])[:, None]
+    sync = 2 * (m - 1) * graph.parameter_bytes / (beta * m)
+    room = m * period_s * MARGIN
+    if mixed:
+        fits = graph.time_s.min(axis=0) + sync <= room
+        work = (price[:, None] * graph.time_s).min(axis=0) + price.min() * sync
+        least = np.where(fits, work, np.inf).min(axis=0)
+    else:
+        least = np.full(len(graph), np.inf)
+        for share, time_s in zip(price, graph.time_s, strict=True):
+            work = np.where(time_s + sync <= room, share * (time_s + sync), np.inf)
+            least = np.minimum(least, work.min(axis=0))
+    return least if np.isfinite(least).all() else None
+
+
+def period_bound_s(
+    instance: Instance, rates: Rates, price: Floats, ceiling_s: float, *, mixed: bool
+) -> float:
+    """Return a lower bound on the period that knows about cuts and all-reduce.
+
+    No plan keeps a period p below which either some block of the graph reduced at p fits no
+    stage, or all blocks together need more than all GPUs give. Both are monotone in p: the
+    bound is found by bisection.
+    """
+
+    def impossible(period_s: float) -> bool:
+        graph = reduce_graph(instance, rates, period_s)
+        work = stage_work(graph, rates, price, period_s, mixed=mixed)
+        return work is None or float(work.sum()) > period_s * MARGIN
+
+    low, high = 0.0, ceiling_s
+    if not impossible(high / 2):
+        high = ceiling_s / 2
+    while high - low > BISECTION * ceiling_s:
+        middle = (low + high) / 2
+        if impossible(middle):
+            low = middle
+        else:
+            high = middle
+    return low

@@ -40,7 +40,8 @@ class ExactDp:
         space = all_ideals(instance)
         resources = exact_resources(instance.cluster, instance.rules)
         _check_work(space, resources.transitions, len(resources.gpus))
-        start = best_linear(problem, settings)
+        # On a chain the linear recursion is this one: nothing to gain from a ceiling.
+        start = None if space.is_chain else best_linear(problem, settings)
         ceiling = float("inf") if start is None else start[0]
         answer = StageDp(problem, space, resources, settings, ceiling).solve()
         if settings.stop.is_set():

@@ -48,7 +48,10 @@ class LinearDp:
 
 
 def best_linear(problem: Problem, settings: Settings) -> tuple[float, tuple[Stage, ...]] | None:
-    """Return the best (period, stages) over the orders tried; stages without inputs."""
+    """Return the best (period, stages) over the orders tried; stages without inputs.
+
+    Each order's answer is the ceiling of the next, which spares most of its work.
+    """
     best: tuple[float, tuple[Stage, ...]] | None = None
     for order in topological_orders(problem.instance):
         space = prefixes(problem.instance, order)

@@ -228,8 +228,8 @@ def stages_of_states(
 
 
 def with_inputs(instance: Instance, stages: Sequence[Stage]) -> tuple[Stage, ...]:
-    """Put the graph's input nodes into the first stage, all nodes in file order."""
-    order = {layer.id: place for place, layer in enumerate(instance.graph.layers)}
+    """Put the graph's input nodes into the first stage, all nodes in topological order."""
+    order = instance.graph.order
 
     def sort(nodes: Sequence[str]) -> tuple[str, ...]:
         return tuple(sorted(nodes, key=order.__getitem__))

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from stagewright.model.cluster import Cluster
 from stagewright.model.costs import CostModel, PipeDream, SparsePipe, Topology
 from stagewright.model.errors import DoesNotApply
-
 
 CutKey = tuple[tuple[int, ...], int]
 """What a cut needs to know of a stage; each cost model fills it in its own way."""
@@ -48,6 +49,11 @@ class Rates(ABC):
 
     def reduce_bandwidth(self, replicas: Sequence[int]) -> float:
         """β of the all-reduce between ``replicas``."""
+        del replicas
+        return float(self.cluster.bandwidth[0, 0])
+
+    def widest_reduce_bandwidth(self, replicas: int) -> float:
+        """Return the fastest β that any stage with so many replicas can have."""
         del replicas
         return float(self.cluster.bandwidth[0, 0])
 
@@ -99,6 +105,13 @@ class _TopologyRates(Rates):
         used = self.cluster.servers_of(replicas)
         links = [self.cluster.bandwidth[s, t] for s in used for t in used if s < t]
         return float(min(links, default=self.cluster.bandwidth[used[0], used[0]]))
+
+    def widest_reduce_bandwidth(self, replicas: int) -> float:
+        servers = range(len(self.cluster.servers))
+        sizes = [sum(g.count for g in self.cluster.groups if g.server == s) for s in servers]
+        inside = [self.cluster.bandwidth[s, s] for s in servers if sizes[s] >= replicas]
+        between = self.cluster.bandwidth[~np.eye(len(servers), dtype=bool)].tolist()
+        return float(max([*inside, *between], default=self.cluster.bandwidth.max()))
 
     def key(self, replicas: Sequence[int], *, is_first: bool) -> CutKey:
         del is_first

@@ -68,6 +68,8 @@ class StageDp:
         self._memory = [_memory_bytes(self.problem, c) for c in self.resources.choices]
         self._best = np.full((len(keys), len(self.space), len(self.resources.gpus)), np.inf)
         self._best[:, -1, 0] = 0.0
+        self._alive = np.zeros(len(self.space), dtype=bool)
+        self._alive[-1] = True
 
     def solve(self) -> tuple[float, tuple[Stage, ...]] | None:
         """Return the best period and its stages, or ``None`` if no plan is below the ceiling."""
@@ -76,8 +78,11 @@ class StageDp:
             if self.settings.stop.is_set():
                 return None
             self._step(i)
+            rest = self._best[:, i]
+            rest[rest > self.ceiling_s * SLACK] = np.inf
+            self._alive[i] = np.isfinite(rest).any()
         start = np.full(len(self.resources.gpus), np.inf)
-        larger = self.space.larger(0)
+        larger = self._open(0)
         for c, choice in enumerate(self.resources.choices):
             value = self._stage_and_rest(0, larger, c, 0.0)
             if value is not None:
@@ -88,9 +93,15 @@ class StageDp:
             return None
         return float(start[used]), self._trace(used, float(start[used]))
 
+    def _open(self, i: int) -> Indices:
+        """Ideals beyond ``i`` from which the end can be reached below the ceiling."""
+        larger = self.space.larger(i)
+        reachable: Indices = larger[self._alive[larger]]
+        return reachable
+
     def _step(self, i: int) -> None:
         """Fill F(I, ·, ·)."""
-        larger = self.space.larger(i)
+        larger = self._open(i)
         overlap = self.problem.cost_model.overlap
         cut_bytes = self.space.cut_bytes[i]
         for c, choice in enumerate(self.resources.choices):
@@ -146,7 +157,7 @@ class StageDp:
         return larger[keep], stage[keep]
 
     def _fits(self, i: int, rows: Indices, c: int) -> NDArray[np.bool_]:
-        """Whether stage J \\ I fits the memory, shape (J, states)."""
+        r"""Whether stage J \\ I fits the memory, shape (J, states)."""
         choice, limit = self.resources.choices[c], self._memory[c]
         memory = self.problem.instance.rules.memory
         m = sum(choice.replicas)
@@ -174,7 +185,7 @@ class StageDp:
 
     def _best_choice(self, i: int, used: int, key: int) -> tuple[int, int, int]:
         """Next ideal, choice and resource state of the best stage from ideal ``i``."""
-        larger = self.space.larger(i)
+        larger = self._open(i)
         cut_bytes = self.space.cut_bytes[i]
         best: tuple[float, int, int, int] = (np.inf, -1, -1, -1)
         for c, choice in enumerate(self.resources.choices):

@@ -113,6 +113,13 @@ class LayerGraph:
         graph.add_edges_from(self.edges)
         return graph
 
+    @cached_property
+    def order(self) -> dict[str, int]:
+        """Place of each node in one fixed topological order (file order among the ready)."""
+        place = {layer.id: i for i, layer in enumerate(self.layers)}
+        ordered = nx.lexicographical_topological_sort(self.digraph, key=place.__getitem__)
+        return {node: i for i, node in enumerate(ordered)}
+
     def operands(self, node: str) -> list[str]:
         """Producers of ``node``'s operands, in operand order."""
         return [u for u, v in self.edges if v == node]

@@ -109,7 +109,7 @@ class Constraints:
                     self._model.add_bool_or(v.crosses[k][t], ~here, v.literal(target, k))
 
     def _stage_time(self) -> None:
-        """Time: m Σ_v T[v,g] x[v,k] + (m-1) Σ_v (2P_v/β) x[v,k] <= m² (P - wait), for each g used."""
+        """Time: m Σ_v T[v,g] x + (m-1) Σ_v (2P_v/β) x <= m² (P - wait), for each g used."""
         v = self._v
         proportional = isinstance(self._cost_model, Topology) and (
             self._cost_model.dispatch == "proportional"
@@ -176,7 +176,7 @@ class Constraints:
         return self._v.received[k - 1]
 
     def _cut_time(self) -> None:
-        """Transfer: share · latency + 2A/(ρβ) <= share · P, for each case of where the two slots are."""
+        """Transfer: share · latency + 2A/(ρβ) <= share · P, wherever the two slots are."""
         if self._f.rates.free:
             return
         for k in self._v.slots[:-1]:
@@ -216,7 +216,7 @@ class Constraints:
             self._model.add(PRICES * (total - done) <= (UNITS + 1) * after)
 
     def _memory(self) -> None:
-        """Memory: f A(V) + copies(f) P(V) <= memory_g with f >= Σ_{j>=k} m_j / m_k, for each g used."""
+        """Memory: f A(V) + copies(f) P(V) <= memory_g, f >= Σ_{j>=k} m_j / m_k, each g used."""
         v, graph = self._v, self._f.graph
         memory = self._instance.rules.memory
         activation = [int(x) for x in np.floor(graph.activation_bytes)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-from stagewright.formulation.bounds import WorkBound, block_bound_s, work_bound
+from stagewright.formulation.bounds import WorkBound, period_bound_s, stage_work, work_bound
 from stagewright.formulation.cpsat.search import Search
 from stagewright.formulation.cpsat.variables import Formulation
 from stagewright.formulation.problem import Outcome, Problem, Progress, Settings
 from stagewright.formulation.rates import rates_of
 from stagewright.formulation.reduced_graph import reduce_graph
 from stagewright.formulation.warm_start import warm_start
+from stagewright.model.costs import Topology
 from stagewright.model.errors import DisagreementError
 from stagewright.model.evaluate import evaluate
 from stagewright.model.plan import Plan, Status
@@ -108,7 +109,14 @@ def formulate(problem: Problem, ceiling_s: float) -> tuple[Formulation, WorkBoun
     rates = rates_of(problem.cost_model, instance.cluster)
     graph = reduce_graph(instance, rates, ceiling_s)
     work = work_bound(graph, instance.cluster.counts)
-    floor = min(max(work.period_s, block_bound_s(graph, rates)), ceiling_s)
+    mixed = isinstance(problem.cost_model, Topology) and (
+        problem.cost_model.dispatch == "proportional"
+    )
+    floor = period_bound_s(instance, rates, work.price, ceiling_s, mixed=mixed)
+    floor = min(max(floor, float(work.work.sum()) * (1 - 1e-12)), ceiling_s)
+    stronger = stage_work(graph, rates, work.price, ceiling_s, mixed=mixed)
+    if stronger is not None:
+        work = WorkBound(work.price, stronger)
     stages = min(len(graph), instance.cluster.gpu_count)
     if instance.rules.max_stages is not None:
         stages = min(stages, instance.rules.max_stages)

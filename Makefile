@@ -1,0 +1,65 @@
+# Stagewright: `make help` lists what there is. Every target sets up what it needs.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SERVERS ?= hete_files/test_server.txt
+ARGS ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help plan compare test check bench docs clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@echo
+	@echo '  SERVERS=FILE   server file or cluster.yaml (now: $(SERVERS))'
+	@echo '  ARGS="…"       more options, e.g. ARGS="-b 1e9 -o out" (see .venv/bin/stagewright plan --help)'
+
+plan: $(VENV)/.plan ## Plan the network of SERVERS on its GPUs, with proof
+	@$(BIN)/stagewright plan $(SERVERS) $(ARGS)
+
+compare: $(VENV)/.plan ## Set all planners side by side, and cross-check the exact ones
+	@$(BIN)/stagewright compare $(SERVERS) --check $(ARGS)
+
+test: $(VENV)/.test ## Run all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.check ## Lint, types, import contracts, and docs against the code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m stagewright.cli.reference --check docs/cli.md
+
+bench: $(VENV)/.plan ## Time every planner on the sample clusters, as ratios in one run
+	$(BIN)/python -m stagewright.scenarios.bench $(ARGS)
+
+docs: $(VENV)/.check ## Write docs/cli.md again from the code
+	$(BIN)/python -m stagewright.cli.reference docs/cli.md
+
+clean: ## Remove the virtual environment and everything made
+	rm -rf $(VENV) build dist out .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf src/*.egg-info .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Stagewright needs Python 3.11 or newer: make PYTHON=python3.12 …' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+# One marker a level: what `plan` needs is light, the rest is added when it is asked for.
+$(VENV)/.plan: setup.cfg pyproject.toml | $(BIN)/python
+	@echo 'Setting up (a virtual environment in $(VENV)) …' >&2
+	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.plan
+	@echo 'Installing what the tests need …' >&2
+	@$(PIP) install --editable '.[test]'
+	@touch $@
+
+$(VENV)/.check: $(VENV)/.test
+	@echo 'Installing what the checks need …' >&2
+	@$(PIP) install --editable '.[check]'
+	@touch $@
