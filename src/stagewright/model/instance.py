@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -55,7 +55,9 @@ class Instance:
         """The layer graph: the largest sizes that any profile states, the first type's times."""
         first = next(iter(self.profiles.values()))
         return dataclasses.replace(
-            first, layers=tuple(_largest(self.profiles, x.id) for x in first.layers)
+            first,
+            name=_common_name([graph.name for graph in self.profiles.values()]),
+            layers=tuple(_largest(self.profiles, x.id) for x in first.layers),
         )
 
     @property
@@ -168,6 +170,17 @@ def _same_shape(first_gpu: str, first: LayerGraph, gpu: str, graph: LayerGraph) 
             source=graph.name,
             hint="All profiles of one plan must come from the same network",
         )
+
+
+def _common_name(names: Sequence[str]) -> str:
+    """Name of the network from the names of its profiles.
+
+    >>> _common_name(["minkvgg_titanv", "minkvgg_titanxp"]), _common_name(["a", "b"])
+    ('minkvgg', 'a')
+    """
+    parts = [name.split("_") for name in names]
+    shared = [words[0] for words in zip(*parts, strict=False) if len(set(words)) == 1]
+    return "_".join(shared) if len(set(names)) > 1 and shared else names[0]
 
 
 def _largest(profiles: Mapping[str, LayerGraph], node: str) -> Layer:
