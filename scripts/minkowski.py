@@ -31,9 +31,11 @@ from pathlib import Path
 
 from minkowski_source import (
     CORRECTIONS,
+    CUDA_CORRECTIONS,
     SHA256,
     VERSION,
     CannotBuild,
+    Correction,
     correct,
     fetch,
     last_line,
@@ -63,9 +65,14 @@ class Target:
     cuda: str | None
 
     @property
+    def corrections(self) -> tuple[Correction, ...]:
+        """What has to be corrected in the source for this target."""
+        return CORRECTIONS if self.cuda is None else CORRECTIONS + CUDA_CORRECTIONS
+
+    @property
     def key(self) -> str:
         """Name of the target's folder in the cache."""
-        recipe = repr((SHA256, CORRECTIONS, os.environ.get("TORCH_CUDA_ARCH_LIST")))
+        recipe = repr((SHA256, self.corrections, os.environ.get("TORCH_CUDA_ARCH_LIST")))
         device = "cpu" if self.cuda is None else f"cuda{self.cuda}"
         parts = (
             f"minkowskiengine-{VERSION}",
@@ -222,7 +229,7 @@ def build(target: Target, folder: Path) -> Path:
     work.mkdir()
     try:
         source = fetch(work)
-        correct(source)
+        correct(source, target.corrections)
         environment = build_environment(work)
         say(f"building for torch {target.torch}; this takes minutes. Log: {log}")
         started = time.monotonic()

@@ -10,8 +10,10 @@ from pathlib import Path
 VERSION = "0.5.4"
 SHA256 = "b1879c00d0b0b1d30ba622cce239886a7e3c78ee9da1064cdfe2f64c2ab15f94"
 
-# (files, text, replacement); a text that is not there stops the build.
-CORRECTIONS = (
+Correction = tuple[tuple[str, ...], str, str]
+"""Files, a text in each of them, and its replacement; a missing text stops the build."""
+
+CORRECTIONS: tuple[Correction, ...] = (
     # Python 3.10 took the abstract classes out of `collections`.
     (
         (
@@ -52,6 +54,47 @@ CORRECTIONS = (
     (("setup.py",), 'run_command("pip", "uninstall", "MinkowskiEngine", "-y")\n', ""),
 )
 
+# CUDA 12 and 13 come with a Thrust that has no unary_function and whose headers no longer
+# include each other, and with the nvtx3 that the package's own copy collides with.
+CUDA_CORRECTIONS: tuple[Correction, ...] = (
+    (
+        ("src/coordinate_map_functors.cuh",),
+        """struct find_coordinate
+    : public thrust::unary_function<uint32_t,
+                                    thrust::pair<uint32_t, uint32_t>> {
+""",
+        "struct find_coordinate {\n",
+    ),
+    (
+        ("src/3rdparty/concurrent_unordered_map.cuh",),
+        "#include <cudf/detail/nvtx/ranges.hpp>\n",
+        "#include <thrust/execution_policy.h>\n",
+    ),
+    (("src/3rdparty/concurrent_unordered_map.cuh",), "    CUDF_FUNC_RANGE();\n", ""),
+    (
+        ("src/coordinate_map_gpu.cu",),
+        "#include <thrust/sort.h>\n",
+        "#include <thrust/remove.h>\n#include <thrust/sort.h>\n#include <thrust/unique.h>\n",
+    ),
+    (
+        ("src/spmm.cu",),
+        "#include <ATen/cuda/CUDAContext.h>\n",
+        "#include <ATen/core/Tensor.h>\n#include <ATen/cuda/CUDAContext.h>\n",
+    ),
+    (
+        ("src/spmm.cu",),
+        "#include <torch/script.h>\n",
+        """#include <torch/script.h>
+
+#include <thrust/execution_policy.h>
+#include <thrust/iterator/zip_iterator.h>
+#include <thrust/reduce.h>
+#include <thrust/sort.h>
+#include <thrust/tuple.h>
+""",
+    ),
+)
+
 
 class CannotBuild(Exception):
     """The build cannot start, or failed; the text says what to do."""
@@ -88,9 +131,9 @@ def fetch(work: Path) -> Path:
     return found[0].parent.parent
 
 
-def correct(source: Path) -> None:
-    """Apply the corrections to the unpacked source."""
-    for names, text, replacement in CORRECTIONS:
+def correct(source: Path, corrections: tuple[Correction, ...]) -> None:
+    """Apply corrections to the unpacked source."""
+    for names, text, replacement in corrections:
         for path in (source / name for name in names):
             before = path.read_text()
             if text not in before:

@@ -60,10 +60,17 @@ def test_other_corrections_mean_another_wheel(scripts, monkeypatch):
 def test_corrections_are_applied(scripts, tmp_path):
     _, source = scripts
     unpacked_source(tmp_path, source.CORRECTIONS)
-    source.correct(tmp_path)
+    source.correct(tmp_path, source.CORRECTIONS)
     common = (tmp_path / "MinkowskiEngine" / "MinkowskiCommon.py").read_text()
     assert common == "from collections.abc import Sequence\n"
     assert "uninstall" not in (tmp_path / "setup.py").read_text()
+
+
+def test_cuda_build_corrects_more(scripts):
+    minkowski, source = scripts
+    cpu, cuda = (minkowski.Target("2.13.0", x).corrections for x in (None, "13.0"))
+    assert cuda[: len(cpu)] == cpu == source.CORRECTIONS
+    assert {name.split("/")[0] for names, _, _ in cuda[len(cpu) :] for name in names} == {"src"}
 
 
 def test_source_without_the_text_to_correct_is_refused(scripts, tmp_path):
@@ -71,7 +78,7 @@ def test_source_without_the_text_to_correct_is_refused(scripts, tmp_path):
     unpacked_source(tmp_path, source.CORRECTIONS)
     (tmp_path / "setup.py").write_text("")
     with pytest.raises(source.CannotBuild, match=r"setup\.py does not hold the text to correct"):
-        source.correct(tmp_path)
+        source.correct(tmp_path, source.CORRECTIONS)
 
 
 def test_missing_compiler_names_its_package(scripts, monkeypatch, tmp_path):
@@ -119,7 +126,7 @@ def test_failed_build_leaves_no_wheel_and_keeps_the_log(scripts, monkeypatch, tm
         return work
 
     monkeypatch.setattr(minkowski, "fetch", fetch)
-    monkeypatch.setattr(minkowski, "correct", lambda _: None)
+    monkeypatch.setattr(minkowski, "correct", lambda *_: None)
     monkeypatch.setattr(minkowski, "build_environment", lambda _: dict(os.environ))
     with pytest.raises(source.CannotBuild, match=r"failed: utils\.hpp:1: error: it does not"):
         minkowski.build(minkowski.Target("2.13.0", None), folder)
