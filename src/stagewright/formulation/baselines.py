@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stagewright.formulation.linear_dp import topological_orders
-from stagewright.formulation.pipedream_dp import with_inputs
+from stagewright.formulation.assemble import with_inputs
+from stagewright.formulation.orders import topological_orders
 from stagewright.formulation.problem import Outcome, Problem, Settings
 from stagewright.model.evaluate import evaluate
 from stagewright.model.plan import Plan, Stage, Status

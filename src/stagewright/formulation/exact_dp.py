@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stagewright.formulation.assemble import with_inputs
 from stagewright.formulation.cut_space import CutSpace, all_ideals
 from stagewright.formulation.linear_dp import best_linear
-from stagewright.formulation.pipedream_dp import with_inputs
 from stagewright.formulation.problem import Outcome, Problem, Settings
 from stagewright.formulation.resources import exact_resources, exact_size
 from stagewright.formulation.stage_dp import StageDp

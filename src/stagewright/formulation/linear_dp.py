@@ -7,15 +7,16 @@ counts of all groups are too many, GPUs are taken from a few fixed lists instead
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from stagewright.formulation.cut_space import prefixes
-from stagewright.formulation.pipedream_dp import with_inputs
+from stagewright.formulation.assemble import with_inputs
+from stagewright.formulation.cut_space import CutSpace, prefixes
+from stagewright.formulation.orders import topological_orders
+from stagewright.formulation.period_search import PeriodSearch
 from stagewright.formulation.problem import Outcome, Problem, Settings
 from stagewright.formulation.resources import (
-    ResourceSpace,
     exact_resources,
     exact_size,
     listed_resources,
@@ -24,7 +25,7 @@ from stagewright.formulation.stage_dp import StageDp
 from stagewright.model.instance import Instance
 from stagewright.model.plan import Plan, Stage, Status
 
-MAX_WORK = 300_000_000
+MAX_WORK = 30_000_000
 
 
 @dataclass(frozen=True)
@@ -47,83 +48,59 @@ class LinearDp:
         return Outcome(Status.FEASIBLE, plan, period)
 
 
-def best_linear(problem: Problem, settings: Settings) -> tuple[float, tuple[Stage, ...]] | None:
+Found = tuple[float, tuple[Stage, ...]] | None
+
+
+def best_linear(problem: Problem, settings: Settings) -> Found:
     """Return the best (period, stages) over the orders tried; stages without inputs.
 
-    Each order's answer is the ceiling of the next, which spares most of its work.
+    Each answer is the ceiling of the next search, which spares most of its work.
     """
-    best: tuple[float, tuple[Stage, ...]] | None = None
+    best: Found = None
     for order in topological_orders(problem.instance):
-        space = prefixes(problem.instance, order)
-        for resources in _resource_spaces(problem.instance):
+        for search in _searches(problem, prefixes(problem.instance, order), settings):
             if settings.stop.is_set():
                 return best
-            ceiling = float("inf") if best is None else best[0]
-            answer = StageDp(problem, space, resources, settings, ceiling).solve()
+            answer = search(float("inf") if best is None else best[0])
             if answer is not None and (best is None or answer[0] < best[0]):
                 best = answer
     return best
 
 
-def _resource_spaces(instance: Instance) -> Iterator[ResourceSpace]:
-    """All counts where that is affordable, else a few lists of GPUs."""
-    cluster, rules = instance.cluster, instance.rules
-    pairs = len(instance.nodes) ** 2 // 2
-    if exact_size(cluster, rules) * pairs <= MAX_WORK:
-        yield exact_resources(cluster, rules)
+def _searches(
+    problem: Problem, space: CutSpace, settings: Settings
+) -> Iterator[Callable[[float], Found]]:
+    """Searches along one order, from a ceiling to an answer below it.
+
+    One over all GPU counts where that is affordable, else one over each of a few lists of GPUs.
+    """
+    cluster, rules = problem.instance.cluster, problem.instance.rules
+    if exact_size(cluster, rules) * len(space) ** 2 // 2 <= MAX_WORK:
+        resources = exact_resources(cluster, rules)
+
+        def full(ceiling_s: float) -> Found:
+            return StageDp(problem, space, resources, settings, ceiling_s).solve()
+
+        yield full
         return
+    for groups in _lists(problem.instance):
+        if PeriodSearch.applies(problem):
+            yield PeriodSearch(problem, space, groups, settings).solve
+        else:
+            yield partial(_listed, problem, space, settings, groups)
+
+
+def _listed(
+    problem: Problem, space: CutSpace, settings: Settings, groups: Sequence[int], ceiling_s: float
+) -> Found:
+    resources = listed_resources(problem.instance.cluster, problem.instance.rules, groups)
+    return StageDp(problem, space, resources, settings, ceiling_s).solve()
+
+
+def _lists(instance: Instance) -> list[tuple[int, ...]]:
+    """Orders in which to hand out the groups: by speed, and server by server, both ways."""
     total = instance.time_s.sum(axis=1)
-    groups = range(len(cluster.groups))
+    groups = range(len(instance.cluster.groups))
     by_speed = sorted(groups, key=lambda g: float(total[g]))
     orders = [by_speed, by_speed[::-1], list(groups), list(groups)[::-1]]
-    for order in dict.fromkeys(tuple(x) for x in orders):
-        yield listed_resources(cluster, rules, order)
-
-
-def topological_orders(instance: Instance) -> list[tuple[int, ...]]:
-    """Return a few different topological orders, the most promising first."""
-    size = len(instance.nodes)
-    activation = instance.activation_bytes
-    opened = [len(x) for x in instance.consumers]
-
-    def depth_first(v: int, step: int) -> tuple[float, ...]:
-        return (-step, v)
-
-    def breadth_first(v: int, step: int) -> tuple[float, ...]:
-        return (step, v)
-
-    def file_order(v: int, step: int) -> tuple[float, ...]:
-        del step
-        return (v,)
-
-    def small_frontier(v: int, step: int) -> tuple[float, ...]:
-        """Prefer layers that end more bytes than they start."""
-        freed = sum(activation[u] for u in instance.producers[v] if opened[u] == 1)
-        return (float(activation[v] - freed), -step)
-
-    rules: list[Callable[[int, int], tuple[float, ...]]] = [
-        depth_first,
-        small_frontier,
-        breadth_first,
-        file_order,
-    ]
-    orders = [_order(instance, rule) for rule in rules]
-    return list(dict.fromkeys(x for x in orders if len(x) == size))
-
-
-def _order(
-    instance: Instance, priority: Callable[[int, int], tuple[float, ...]]
-) -> tuple[int, ...]:
-    """List-schedule the layers: always the ready one with the smallest priority."""
-    waiting = [len(x) for x in instance.producers]
-    ready = [(priority(v, 0), v) for v, n in enumerate(waiting) if n == 0]
-    heapq.heapify(ready)
-    order: list[int] = []
-    while ready:
-        _, v = heapq.heappop(ready)
-        order.append(v)
-        for w in instance.consumers[v]:
-            waiting[w] -= 1
-            if waiting[w] == 0:
-                heapq.heappush(ready, (priority(w, len(order)), w))
-    return tuple(order)
+    return list(dict.fromkeys(tuple(x) for x in orders))

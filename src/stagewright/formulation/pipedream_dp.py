@@ -13,13 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stagewright.formulation.antichain_states import StateSpace, bits, published_states
+from stagewright.formulation.antichain_states import StateSpace, published_states
+from stagewright.formulation.assemble import stages_of_states
 from stagewright.formulation.levels import Level, levels_of
 from stagewright.formulation.problem import Outcome, Problem, Settings
 from stagewright.formulation.split_table import (
     Floats,
     Indices,
     SplitTable,
+    check_cells,
     fill,
     range_table,
 )
@@ -27,8 +29,6 @@ from stagewright.model.errors import DoesNotApply
 from stagewright.model.instance import Instance
 from stagewright.model.plan import Plan, Stage, Status
 from stagewright.model.rules import Rules
-
-MAX_TABLE_CELLS = 60_000_000
 
 
 @dataclass(frozen=True)
@@ -118,12 +118,7 @@ def _solve_levels(
     fewer_machines: bool,
 ) -> list[SplitTable]:
     size = len(states.done)
-    cells = sum(size * size * level.machines for level in levels[:-1])
-    if cells > MAX_TABLE_CELLS:
-        raise DoesNotApply(
-            f"the published recursion would need {cells:,} table cells for {size:,} antichain "
-            "states on several levels; use --planner cpsat or linear-dp"
-        )
+    check_cells(size, sum(level.machines for level in levels[:-1]))
     compute = range_table(figures.time_s)
     parameters = range_table(figures.parameter_bytes)
     held = range_table(figures.activation_bytes) + parameters
@@ -203,39 +198,3 @@ def _stages(
             counts[gpu // per_group] += 1
         replicas.append(tuple(counts))
     return stages_of_states(states, [last for last, _ in found], replicas, instance)
-
-
-def stages_of_states(
-    states: StateSpace,
-    lasts: Sequence[int],
-    replicas: Sequence[tuple[int, ...]],
-    instance: Instance,
-) -> tuple[Stage, ...]:
-    """Turn "up to state j" per stage into stages; stages that would be empty are left out.
-
-    Layers that no state covers (sinks beside the main path) join the last stage.
-    """
-    placed = 0
-    stages: list[Stage] = []
-    for number, (last, counts) in enumerate(zip(lasts, replicas, strict=True)):
-        final = number == len(lasts) - 1
-        upto = (1 << len(states.nodes)) - 1 if final else states.done[last]
-        mask = upto & ~placed
-        placed |= mask
-        if mask:
-            stages.append(Stage(tuple(states.nodes[v] for v in bits(mask)), counts))
-    return with_inputs(instance, stages)
-
-
-def with_inputs(instance: Instance, stages: Sequence[Stage]) -> tuple[Stage, ...]:
-    """Put the graph's input nodes into the first stage, all nodes in topological order."""
-    order = instance.graph.order
-
-    def sort(nodes: Sequence[str]) -> tuple[str, ...]:
-        return tuple(sorted(nodes, key=order.__getitem__))
-
-    first, *rest = stages
-    return (
-        Stage(sort([*instance.graph.inputs, *first.nodes]), first.replicas),
-        *(Stage(sort(stage.nodes), stage.replicas) for stage in rest),
-    )

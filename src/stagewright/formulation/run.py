@@ -75,7 +75,7 @@ def run_planner(name: str, problem: Problem, settings: Settings) -> Planned:
         raise DoesNotApply(f"planner '{name}' does not apply: {error}") from None
     if outcome.plan is None:
         if outcome.status == Status.INFEASIBLE:
-            raise InfeasibleError(f"no plan exists: {outcome.reason}")
+            raise InfeasibleError(f"no plan exists: {outcome.reason} ({_rules(problem)})")
         raise NoPlanFound(f"'{name}' found no plan: {outcome.reason}")
     evaluation = evaluate(problem.instance, outcome.plan, problem.cost_model)
     claim = outcome.objective_s
@@ -92,6 +92,23 @@ def run_planner(name: str, problem: Problem, settings: Settings) -> Planned:
         solver=name,
     )
     return Planned(problem, outcome.plan, evaluation, certificate)
+
+
+def _rules(problem: Problem) -> str:
+    """Name the rules in force, as the command line spells them."""
+    rules, cluster = problem.instance.rules, problem.instance.cluster
+    memory = [g.memory_bytes for g in cluster.groups if g.memory_bytes is not None]
+    named = []
+    if rules.use_memory and memory:
+        largest = max(memory) / 1e9
+        named.append(f"--use-memory-constraint, at most {largest:g} GB per GPU")
+    if rules.use_all:
+        named.append(f"--use-all, {cluster.gpu_count} GPUs")
+    if rules.straight_pipeline:
+        named.append("--straight-pipeline")
+    if rules.max_stages is not None:
+        named.append(f"--max-stages {rules.max_stages}")
+    return "; ".join(named) or "no rules"
 
 
 def plan_with_baselines(name: str, problem: Problem, settings: Settings) -> Planned:

@@ -14,17 +14,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from stagewright.formulation.antichain_states import StateSpace, published_states
+from stagewright.formulation.assemble import stages_of_states
 from stagewright.formulation.pipedream_dp import (
     Figures,
     memory_limit,
     refuse_unknown_rules,
-    stages_of_states,
 )
 from stagewright.formulation.problem import Outcome, Problem, Settings
 from stagewright.formulation.split_table import (
     Floats,
     Indices,
     SplitTable,
+    check_cells,
     fill,
     range_table,
 )
@@ -32,8 +33,6 @@ from stagewright.model.cluster import Cluster
 from stagewright.model.errors import DoesNotApply
 from stagewright.model.instance import Instance
 from stagewright.model.plan import Plan, Status
-
-MAX_TABLE_CELLS = 60_000_000
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class SparsePipeDp:
         figures = Figures.of(instance, states)
         times = _state_times(instance, states)
         joined = len(cluster.servers) > 1
-        _limit_size(len(states.done), cluster if joined else None)
+        check_cells(len(states.done), cluster.gpu_count if joined else 0)
         context = _Context(
             states,
             figures,
@@ -98,17 +97,6 @@ def _bandwidths(cluster: Cluster) -> tuple[float, float]:
         )
     here = inside.pop()
     return here, between.pop() if between else here
-
-
-def _limit_size(states: int, joined: Cluster | None) -> None:
-    if joined is None:
-        return
-    cells = states * states * joined.gpu_count
-    if cells > MAX_TABLE_CELLS:
-        raise DoesNotApply(
-            f"the published recursion would need {cells:,} table cells for {states:,} antichain "
-            "states on several servers; use --planner cpsat or linear-dp"
-        )
 
 
 def _state_times(instance: Instance, states: StateSpace) -> dict[str, Floats]:

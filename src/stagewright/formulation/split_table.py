@@ -9,11 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stagewright.formulation.antichain_states import StateSpace
+from stagewright.model.errors import DoesNotApply
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 ONE_STAGE = -1
 FEWER = -2
+MAX_TABLE_CELLS = 60_000_000
+
+
+def check_cells(states: int, machines: int) -> None:
+    """Refuse tables over all ranges of states that would not fit into memory.
+
+    Only recursions that must answer for every first state need them: inner levels, and servers
+    that are joined later.
+    """
+    cells = states * states * machines
+    if cells > MAX_TABLE_CELLS:
+        raise DoesNotApply(
+            f"the published recursion would need {cells:,} table cells for {states:,} antichain "
+            "states; use --planner cpsat or linear-dp"
+        )
 
 
 def range_table(totals: Floats) -> Floats:

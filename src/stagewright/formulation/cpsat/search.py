@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from ortools.sat.python import cp_model
 
+from stagewright.formulation.assemble import with_inputs
 from stagewright.formulation.bounds import WorkBound
 from stagewright.formulation.cpsat.constraints import ROUNDING_UNITS, Constraints
 from stagewright.formulation.cpsat.variables import Formulation, Linear, Variables
-from stagewright.formulation.pipedream_dp import with_inputs
 from stagewright.formulation.problem import Progress, Settings
 from stagewright.model.errors import DisagreementError
 from stagewright.model.plan import Plan, Stage

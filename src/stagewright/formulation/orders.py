@@ -1,0 +1,57 @@
+"""Topological orders that are worth cutting."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+from stagewright.model.instance import Instance
+
+
+def topological_orders(instance: Instance) -> list[tuple[int, ...]]:
+    """Return a few different topological orders, the most promising first."""
+    size = len(instance.nodes)
+    activation = instance.activation_bytes
+    opened = [len(x) for x in instance.consumers]
+
+    def depth_first(v: int, step: int) -> tuple[float, ...]:
+        return (-step, v)
+
+    def breadth_first(v: int, step: int) -> tuple[float, ...]:
+        return (step, v)
+
+    def file_order(v: int, step: int) -> tuple[float, ...]:
+        del step
+        return (v,)
+
+    def small_frontier(v: int, step: int) -> tuple[float, ...]:
+        """Prefer layers that end more bytes than they start."""
+        freed = sum(activation[u] for u in instance.producers[v] if opened[u] == 1)
+        return (float(activation[v] - freed), -step)
+
+    rules: list[Callable[[int, int], tuple[float, ...]]] = [
+        depth_first,
+        small_frontier,
+        breadth_first,
+        file_order,
+    ]
+    orders = [_order(instance, rule) for rule in rules]
+    return list(dict.fromkeys(x for x in orders if len(x) == size))
+
+
+def _order(
+    instance: Instance, priority: Callable[[int, int], tuple[float, ...]]
+) -> tuple[int, ...]:
+    """List-schedule the layers: always the ready one with the smallest priority."""
+    waiting = [len(x) for x in instance.producers]
+    ready = [(priority(v, 0), v) for v, n in enumerate(waiting) if n == 0]
+    heapq.heapify(ready)
+    order: list[int] = []
+    while ready:
+        _, v = heapq.heappop(ready)
+        order.append(v)
+        for w in instance.consumers[v]:
+            waiting[w] -= 1
+            if waiting[w] == 0:
+                heapq.heappush(ready, (priority(w, len(order)), w))
+    return tuple(order)
