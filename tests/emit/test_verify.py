@@ -128,6 +128,16 @@ def test_folders_that_are_no_packages_are_refused(tmp_path):
         verify_package(folder)
 
 
+def test_input_and_code_that_do_not_run_are_errors(tmp_path):
+    folder = write(cut_evenly(residual(), 2), tmp_path / "net")
+    with pytest.raises(InputError, match="the unsplit network does not run on this input: "):
+        verify_package(folder, inputs=lambda: [torch.ones(2, 4, 32, 32)])
+    path = folder / "stage1.py"
+    path.write_text(path.read_text().replace("dim=1", "dim=9"))
+    with pytest.raises(InputError, match="stage 1 does not run: IndexError"):
+        verify_package(folder)
+
+
 def test_own_inputs_and_single_precision(tmp_path):
     folder = write(cut_evenly(residual(), 2), tmp_path / "net")
     report = verify_package(

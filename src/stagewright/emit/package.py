@@ -24,7 +24,9 @@ from stagewright.model.profile import format_profile, parse_profile, read_profil
 Target = Literal["pipedream", "torch"]
 
 GRAPH_FILE = "graph.txt"
-_OWN_FILES = frozenset({"sparse", "sequence", "train", "pipeline", "__init__"})
+_OWN_FILES = frozenset(
+    {"sparse", "sequence", "transfer", "pipeline", "library_schedule", "train", "__init__"}
+)
 _OWN_NAMES = frozenset({"nn", "ME", "F", "torch", "arch", "model", "full_model"})
 _STAGE = re.compile(r"[Ss]tage\d*")
 
@@ -179,7 +181,7 @@ def package_files(
 def _runtime_files(cut: Partition, files: dict[str, str], target: Target) -> dict[str, str]:
     wanted = [x for x in ("sparse", "sequence") if any(f"from .{x} " in y for y in files.values())]
     if target == "torch":
-        wanted += ["pipeline", "train"]
+        wanted += ["transfer", "pipeline", "library_schedule", "train"]
         wanted += ["sparse"] if cut.is_sparse and "sparse" not in wanted else []
     here = resources.files("stagewright.emit.runtime")
     return {f"{x}.py": (here / f"{x}.py").read_text(encoding="utf-8") for x in wanted}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -14,8 +15,15 @@ from stagewright.emit.program import Tensor
 from stagewright.emit.reference import Reference, is_sparse
 from stagewright.emit.sample_inputs import sample_inputs
 from stagewright.emit.stage_code import crossing_name
-from stagewright.emit.verify import TOLERANCE, Comparison, Precision, StageReport, VerifyReport
-from stagewright.model.errors import InputError
+from stagewright.emit.verify import (
+    RUN_ERRORS,
+    TOLERANCE,
+    Comparison,
+    Precision,
+    StageReport,
+    VerifyReport,
+)
+from stagewright.model.errors import InputError, printable
 
 
 def compare(
@@ -76,7 +84,8 @@ class _Run:
     def forward(self, batch: list[Any], criterion: _Criterion, seed: int) -> None:
         """Run both forward and compare what leaves every stage, and the loss."""
         torch.manual_seed(seed)
-        self.values = self.reference.run([_apart(x) for x in batch])
+        with _explained("the unsplit network does not run on this input"):
+            self.values = self.reference.run([_apart(x) for x in batch])
         for value in self.values.values():
             if isinstance(value, torch.Tensor) or is_sparse(value):
                 features = _features(value)
@@ -88,7 +97,8 @@ class _Run:
         arriving = batch
         for k, stage in enumerate(self.stages):
             self.received.append([_apart(x) for x in arriving])
-            left = stage(*self.received[k])
+            with _explained(f"stage {k} does not run"):
+                left = stage(*self.received[k])
             self.sent.append(list(left) if isinstance(left, tuple) else [left])
             arriving = self._compare_outputs(k)
         self.loss = criterion(arriving)
@@ -229,6 +239,15 @@ def comparison(
     difference = float((expected - found).abs().max()) / scale
     problem = "" if difference <= tolerance else f"differs by {difference:.2e} relative"
     return Comparison(stage, what, difference, bitwise=False, problem=problem)
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turn what layers raise into an error that says where."""
+    try:
+        yield
+    except RUN_ERRORS as error:
+        raise InputError(f"{what}: {type(error).__name__}: {printable(str(error), 200)}") from error
 
 
 def _stages(package: ModuleType, cut: Partition) -> list[nn.Module]:

@@ -19,6 +19,20 @@ from stagewright.model.profile import read_profile
 
 Precision = Literal["float64", "float32"]
 
+RUN_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+"""What code of the package, or layers on input that does not fit them, may raise."""
+
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
 
 
@@ -162,12 +176,13 @@ def imported_package(folder: Path) -> Iterator[ModuleType]:
     package = importlib.util.module_from_spec(spec)
     sys.modules[name] = package
     try:
-        spec.loader.exec_module(package)
+        try:
+            spec.loader.exec_module(package)
+        except RUN_ERRORS as error:
+            raise InputError(
+                f"the package cannot be imported: {printable(str(error), 200)}", source=folder
+            ) from error
         yield package
-    except (ImportError, SyntaxError, AttributeError, NameError) as error:
-        raise InputError(
-            f"the package cannot be imported: {printable(str(error), 200)}", source=folder
-        ) from error
     finally:
         for key in [x for x in sys.modules if x == name or x.startswith(f"{name}.")]:
             del sys.modules[key]
