@@ -9,7 +9,14 @@ import pytest
 from emit_networks import Text, cut_evenly, residual
 
 from stagewright.cli.app import run
+from stagewright.model.cluster import Cluster, GpuGroup
+from stagewright.model.costs import make_cost_model
+from stagewright.model.document import make_document
+from stagewright.model.graph import LayerGraph
+from stagewright.model.instance import build_instance
+from stagewright.model.plan import Certificate, Plan, Stage, Status
 from stagewright.model.profile import format_profile
+from stagewright.model.rules import Rules
 
 
 @pytest.fixture
@@ -31,17 +38,38 @@ def test_emit_writes_a_package(graph_file, tmp_path, capsys):
     assert "2 stages of Net" in capsys.readouterr().out
 
 
+def plan_document(graph: LayerGraph) -> str:
+    """A plan by hand: two stages, the first on two GPUs of one server and one of another."""
+    cluster = Cluster(
+        ("S0", "S1"),
+        (GpuGroup(0, "A", 2, None), GpuGroup(1, "A", 2, None)),
+        ((1e9, 1e8), (1e8, 1e9)),
+        ((0.0, 0.0), (0.0, 0.0)),
+    )
+    instance = build_instance({"A": graph}, cluster, Rules())
+    nodes = [x.id for x in graph.layers]
+    stages = (Stage(tuple(nodes[:6]), (2, 1)), Stage(tuple(nodes[6:]), (0, 1)))
+    model = make_cost_model("topology", compression_ratio=1.0, overlap=True, dispatch="equal")
+    certificate = Certificate(Status.FEASIBLE, None, None, 0.0, "by hand")
+    plan = Plan(stages, "by hand")
+    return make_document(instance, plan, model, certificate, (None, None)).dumps()
+
+
 def test_emit_from_a_plan_document(tmp_path, capsys):
-    profile = tmp_path / "graph.txt"
-    profile.write_text(format_profile(residual()), encoding="utf-8")
-    assert run(["plan", "--profile", str(profile), "-n", "2", "-b", "1e12", "--json"]) == 0
-    plan = tmp_path / "plan.json"
-    plan.write_text(capsys.readouterr().out, encoding="utf-8")
+    path = tmp_path / "plan.json"
+    path.write_text(plan_document(residual()), encoding="utf-8")
     folder = tmp_path / "out"
-    assert run(["emit", str(plan), "-n", "Net", "-a", "net", "-o", str(folder), "--json"]) == 0
+    assert run(["emit", str(path), "-n", "Net", "-a", "net", "-o", str(folder), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert sorted(rank for ranks in answer["ranks"] for rank in ranks) == [0, 1]
+    assert answer["ranks"] == [[0, 1, 2], [3]], "ranks go server by server"
     assert {Path(path).name for path in answer["files"]} == {x.name for x in folder.iterdir()}
+    configuration = json.loads((folder / "hybrid_conf.json").read_text())
+    assert configuration["stage_to_rank_map"] == {"0": [0, 1, 2], "1": [3]}
+    text = tmp_path / "gpus=4.txt"
+    text.write_text((folder / "graph.txt").read_text(), encoding="utf-8")
+    assert emit(text, "-o", str(tmp_path / "again"), "--stage-to-num-ranks", "0:3,1:1") == 0
+    for file in folder.iterdir():
+        assert (tmp_path / "again" / file.name).read_text() == file.read_text()
 
 
 def test_errors_exit_with_2_and_write_nothing(graph_file, tmp_path, capsys):

@@ -55,13 +55,28 @@ def test_writing_is_deterministic_and_compiles(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+def test_the_launcher_comes_with_target_torch_only(name):
+    make, stages = NETWORKS[name]
+    plain = files_of(name)
+    torch = package_files(
+        staged(cut_evenly(make(), stages)), name="Net", arch="net", target="torch"
+    )
+    added = {"train.py", "pipeline.py", "transfer.py", "library_schedule.py"}
+    assert torch.keys() - plain.keys() == added
+    assert {file: torch[file] for file in plain} == plain
+    assert all("import stagewright" not in text for text in torch.values())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_written_code_is_formatted(name, tmp_path):
     ruff = shutil.which(
         "ruff", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     )
     if ruff is None:
         pytest.skip("ruff is not installed")
-    for file, text in files_of(name).items():
+    make, stages = NETWORKS[name]
+    graph = staged(cut_evenly(make(), stages))
+    for file, text in package_files(graph, name="Net", arch="net", target="torch").items():
         (tmp_path / file).write_text(text, encoding="utf-8")
     done = subprocess.run(
         [ruff, "format", "--isolated", "--no-cache", "--diff", str(tmp_path)],

@@ -14,12 +14,15 @@ from emit_networks import cut_evenly, residual, sequence, sparse_unet
 from hypothesis import given
 from hypothesis import strategies as st
 
+import stagewright
 from stagewright.emit.package import emit_package, staged_from_profile
 from stagewright.model.graph import LayerGraph
 from stagewright.model.profile import format_profile
 
 torch = pytest.importorskip("torch")
 pipeline = pytest.importorskip("stagewright.emit.runtime.pipeline")
+
+SOURCE = str(Path(stagewright.__file__).parents[1])
 
 DENSE_DATA = """
 import torch
@@ -117,7 +120,7 @@ def train(folder: Path, *more: str, ranks: int = 0) -> subprocess.CompletedProce
         check=False,
         cwd=folder.parent,
         timeout=240,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": SOURCE},
     )
 
 

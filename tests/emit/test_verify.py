@@ -10,6 +10,7 @@ from emit_networks import Text, cut_evenly, residual, sequence, sparse_unet, top
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stagewright.emit import register_layer
 from stagewright.emit.verify import imported_package, verify_package
 from stagewright.model.errors import InputError
 from stagewright.model.graph import LayerGraph
@@ -126,6 +127,46 @@ def test_folders_that_are_no_packages_are_refused(tmp_path):
     (folder / "stage1.py").write_text("import unheard_of_package\n")
     with pytest.raises(InputError, match="cannot be imported: No module named 'unheard_of"):
         verify_package(folder)
+
+
+def test_a_registered_layer_runs_on_both_sides(tmp_path, monkeypatch):
+    (tmp_path / "scaling_layers.py").write_text(
+        "from torch import nn, ones\n"
+        "class Scale(nn.Module):\n"
+        "    def __init__(self, size, bias=0.0):\n"
+        "        super().__init__()\n"
+        "        self.factor, self.bias = nn.Parameter(2 * ones(size)), bias\n"
+        "    def forward(self, x):\n"
+        "        return self.factor * x + self.bias\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    register_layer("Scale", "scaling_layers.Scale", "size / bias")
+    node = Text()
+    x = node("Linear(4, 6)", node("Input0", stage=0), stage=0)
+    node("Scale(6, bias=0.5)", x, stage=1)
+    report = verify_package(write(node.graph(), tmp_path / "net"))
+    assert report.equal
+    assert report.stages[1].parameters == 6
+
+
+def test_a_sparse_registered_layer_keeps_the_coordinates(tmp_path, monkeypatch):
+    pytest.importorskip("MinkowskiEngine")
+    (tmp_path / "sparse_layers.py").write_text(
+        "import MinkowskiEngine as ME\n"
+        "from torch import nn\n"
+        "class Double(nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return x + x\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    register_layer("Double", "sparse_layers.Double", sparse=True)
+    node = Text()
+    x = node(
+        "MinkowskiConvolution(2, 4, kernel_size=3, dimension=3)", node("Input0", stage=0), stage=0
+    )
+    node("Double()", x, stage=1)
+    report = verify_package(write(node.graph(), tmp_path / "net"))
+    assert report.equal, report.first_difference
 
 
 def test_input_and_code_that_do_not_run_are_errors(tmp_path):

@@ -63,6 +63,11 @@ def arguments() -> argparse.Namespace:
         help="own: sparse tensors and copies of stages too; 1f1b, gpipe: those of "
         "torch.distributed.pipelining; auto: 1f1b where it applies, else own",
     )
+    parser.add_argument(
+        "--double",
+        action="store_true",
+        help="weights in float64 (the data have to be too), to compare with --unsplit",
+    )
     parser.add_argument("--timeout-s", type=float, default=600.0, help="of a transfer")
     return parser.parse_args()
 
@@ -143,7 +148,7 @@ def run_steps(
 def train_unsplit(options: argparse.Namespace, device: torch.device) -> None:
     """Train the whole network in this process."""
     torch.manual_seed(options.seed)
-    network = load_package().full_model().to(device)
+    network = load_package().full_model().to(device, precision(options))
     pipeline = importlib.import_module(f"{PACKAGE}.pipeline")
     data = load_data(options.data)
     loss_of = getattr(data, "loss", cross_entropy)
@@ -163,6 +168,11 @@ def train_unsplit(options: argparse.Namespace, device: torch.device) -> None:
     if options.save:
         for k in range(len(stage_ranks())):
             save(options.save, k, getattr(network, f"stage{k}"))
+
+
+def precision(options: argparse.Namespace) -> torch.dtype:
+    """Return the type of the weights."""
+    return torch.float64 if options.double else torch.float32
 
 
 def microbatches(options: argparse.Namespace) -> int:
@@ -207,7 +217,7 @@ def train_pipeline(options: argparse.Namespace, device: torch.device) -> None:
         data = load_data(options.data)
         loss = getattr(data, "loss", cross_entropy)
         place = pipeline.Place.of(rank, stage_ranks())
-        module = rows[place.stage][0].to(device)
+        module = rows[place.stage][0].to(device, precision(options))
         arriving = len(rows[place.stage][1])
         del rows
         count = microbatches(options)
