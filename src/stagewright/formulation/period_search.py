@@ -179,7 +179,7 @@ class PeriodSearch:
             late = moved / float(cluster.bandwidth[0, 0]) > period_s * SLACK
             return np.where(late[:j] | late[j], np.inf, 1.0)
         if rates.name == PipeDream.name:
-            asked = np.ceil(moved / (float(cluster.bandwidth[0, 0]) * period_s) - 1e-9)
+            asked: Floats = np.ceil(moved / (float(cluster.bandwidth[0, 0]) * period_s) - 1e-9)
             asked[0] = 0
             both: Floats = np.maximum(np.maximum(asked[:j], asked[j]), 1.0)
             both[0] = 1.0  # the first stage sends for free
@@ -188,7 +188,7 @@ class PeriodSearch:
         inside = float(cluster.bandwidth[here[0], here[0]])
         delay = float(cluster.latency[here[0], here[0]])
         own = np.ceil(moved / (inside * max(period_s - delay, 1e-300)) - 1e-9)
-        asked: Floats = np.maximum(own[:j], 1.0)
+        asked = np.maximum(own[:j], 1.0)
         if len(here) > 1 or self._widest_between > 0:
             across = moved[:j] / (max(self._widest_between, 1e-300) * len(here)) <= period_s
             asked = np.where(across, 1.0, asked if len(here) == 1 else np.inf)

@@ -91,13 +91,17 @@ class Cluster:
 
     def _check_links(self) -> None:
         size = len(self.servers)
-        for what, matrix in (("bandwidth", self.bandwidth), ("latency", self.latency)):
-            if matrix.shape != (size, size) or not np.array_equal(matrix, matrix.T):
+        links = (("bandwidth", self.bandwidth_bytes_per_s), ("latency", self.latency_s))
+        for what, rows in links:
+            if len(rows) != size or any(len(row) != size for row in rows):
                 raise InputError(f"{what} is not a symmetric {size} x {size} matrix")
         if not (np.isfinite(self.bandwidth).all() and (self.bandwidth > 0).all()):
             raise InputError("a bandwidth is not a positive number of bytes/s")
         if not (np.isfinite(self.latency).all() and (self.latency >= 0).all()):
             raise InputError("a latency is not a number of seconds of 0 or more")
+        for what, matrix in (("bandwidth", self.bandwidth), ("latency", self.latency)):
+            if not np.array_equal(matrix, matrix.T):
+                raise InputError(f"{what} is not a symmetric {size} x {size} matrix")
 
     @cached_property
     def bandwidth(self) -> NDArray[np.float64]:
@@ -161,6 +165,10 @@ def level_cluster(gpu: str, counts: Sequence[int], bandwidths: Sequence[float]) 
         raise InputError(
             f"{len(counts)} levels (-n) but {len(bandwidths)} bandwidths (-b); "
             "expected one bandwidth per level"
+        )
+    if not counts:
+        raise InputError(
+            "no levels (-n) given; expected the number of GPUs, or of machines per level"
         )
     if any(n < 1 for n in counts):
         raise InputError("a level (-n) has fewer than 1 machine")

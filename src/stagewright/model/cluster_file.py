@@ -8,13 +8,14 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stagewright.model.boundary import Bandwidth, Memory, Seconds, first_error
+from stagewright.model.boundary import Bandwidth, Latency, Memory, first_error
 from stagewright.model.cluster import Cluster, GpuGroup
 from stagewright.model.errors import InputError
-from stagewright.model.files import read_text
+from stagewright.model.files import is_file, read_text
 from stagewright.model.server_file import MAX_GPUS, ClusterFile
 
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^\S.*$")]
+MAX_SERVERS = 2000
+Name = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^\S.*$")]
 
 
 class _Part(BaseModel):
@@ -42,19 +43,34 @@ class _Server(_Part):
 class _Pair(_Part):
     servers: Annotated[list[Name], Field(min_length=2, max_length=2)]
     bandwidth_bytes_per_s: Bandwidth
-    latency_s: Seconds = 0.0
+    latency_s: Latency = 0.0
 
 
 class _Links(_Part):
     bandwidth_bytes_per_s: Bandwidth | None = None
-    latency_s: Seconds = 0.0
+    latency_s: Latency = 0.0
     pairs: list[_Pair] = []
 
 
 class _File(_Part):
     gpus: dict[Name, _Spec] = {}
-    servers: Annotated[list[_Server], Field(min_length=1, max_length=10_000)]
+    servers: Annotated[list[_Server], Field(min_length=1, max_length=MAX_SERVERS)]
     links: _Links = _Links()
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without arbitrary objects, and without a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse a repeated key: one of its values would be lost silently."""
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key.value}' is given twice", key.start_mark
+                )
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep=deep)
 
 
 def read_cluster_yaml(path: str | Path) -> ClusterFile:
@@ -67,7 +83,7 @@ def read_cluster_yaml(path: str | Path) -> ClusterFile:
     """
     path = Path(path)
     try:
-        raw: Any = yaml.safe_load(read_text(path, "cluster file"))
+        raw: Any = yaml.load(read_text(path, "cluster file"), _Loader)  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         raise InputError(
@@ -75,7 +91,15 @@ def read_cluster_yaml(path: str | Path) -> ClusterFile:
             source=path,
             line=None if mark is None else mark.line + 1,
         ) from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+    ) as error:
+        # PyYAML lets some malformed scalars (`!!bool maybe`) out as plain Python errors.
         raise InputError(f"not valid YAML: {error}", source=path) from None
     try:
         parsed = _File.model_validate(raw)
@@ -98,7 +122,8 @@ def _build(parsed: _File, path: Path) -> ClusterFile:
             memory = line.memory_bytes if line.memory_bytes is not None else spec.memory_bytes
             groups.append(GpuGroup(index, line.gpu, line.count, memory))
             profile = _profile(line.profile or spec.profile, line.gpu, server.name, path)
-            if profiles.setdefault(line.gpu, profile) != profile:
+            first = profiles.setdefault(line.gpu, profile)
+            if first != profile and first.read_bytes() != profile.read_bytes():
                 raise InputError(
                     f"'{line.gpu}' has two different profiles",
                     source=path,
@@ -121,7 +146,7 @@ def _profile(text: str | None, gpu: str, server: str, path: Path) -> Path:
             hint=f"Write 'profile:' below it or in the 'gpus:' section under '{gpu}'",
         )
     for candidate in (path.parent / text, Path(text)):
-        if candidate.is_file():
+        if is_file(candidate):
             return candidate
     raise InputError(f"the profile '{text}' of '{gpu}' does not exist", source=path)
 

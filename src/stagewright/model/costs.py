@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from stagewright.model.boundary import LARGEST, SMALLEST
 from stagewright.model.cluster import Cluster
 from stagewright.model.errors import DoesNotApply, InputError
 
@@ -56,7 +57,7 @@ class CostModel(ABC):
 
     def __post_init__(self) -> None:
         ratio = self.compression_ratio
-        if ratio is not None and not 0 < ratio < float("inf"):
+        if ratio is not None and not SMALLEST <= ratio <= LARGEST:
             raise InputError(f"the compression ratio is {ratio}; expected a positive number")
 
     @abstractmethod
@@ -282,6 +283,8 @@ def make_cost_model(
     """
     if name not in COST_MODELS:
         raise InputError(f"unknown cost model '{name}'; expected {', '.join(COST_MODELS)}")
+    if dispatch not in {"equal", "proportional"}:
+        raise InputError(f"unknown dispatch '{dispatch}'; expected equal or proportional")
     if name == Topology.name:
         return Topology(compression_ratio, overlap, dispatch)
     if dispatch != "equal":

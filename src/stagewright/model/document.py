@@ -1,156 +1,38 @@
-"""The plan document, schema ``stagewright.plan/1``: what ``plan.json`` holds."""
+"""Writing and reading the plan document, schema ``stagewright.plan/1``."""
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from stagewright.model.boundary import Bandwidth, Bytes, Memory, Milliseconds, Seconds, first_error
+from stagewright.model.boundary import first_error
 from stagewright.model.cluster import Cluster, GpuGroup
-from stagewright.model.costs import CostModel, Dispatch, Topology, make_cost_model
-from stagewright.model.errors import InputError
+from stagewright.model.costs import CostModel, Topology, make_cost_model
+from stagewright.model.errors import DoesNotApply, InputError, StagewrightError
 from stagewright.model.evaluate import Evaluation, evaluate
 from stagewright.model.files import read_text
 from stagewright.model.graph import Layer, LayerGraph
 from stagewright.model.instance import Instance, build_instance
-from stagewright.model.plan import Certificate, Plan, Stage, Status, assign_ranks
-from stagewright.model.rules import MemoryModel, Optimizer, Rules, Versions
+from stagewright.model.plan import Certificate, Plan, Stage, assign_ranks
+from stagewright.model.plan_schema import (
+    SCHEMA,
+    BaselinesDocument,
+    CertificateDocument,
+    ClusterDocument,
+    GraphDocument,
+    GroupDocument,
+    InstanceDocument,
+    NodeDocument,
+    OptionsDocument,
+    PlanDocument,
+    ReplicasDocument,
+    StageDocument,
+)
+from stagewright.model.rules import MemoryModel, Rules
 
-SCHEMA: Literal["stagewright.plan/1"] = "stagewright.plan/1"
-
-Count = Annotated[int, Field(ge=1, le=10_000_000)]
-Index = Annotated[int, Field(ge=0, le=10_000_000)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CertificateDocument(_Part):
-    """How good the plan is proven to be."""
-
-    status: Status
-    objective_s: Seconds | None
-    bound_s: Seconds | None
-    gap: Seconds | None
-    wall_s: Seconds
-    solver: str
-
-
-class BaselinesDocument(_Part):
-    """Periods of the plans that one would make by hand; null where they do not apply."""
-
-    single_gpu_s: Seconds | None
-    data_parallel_s: Seconds | None
-
-
-class ReplicasDocument(_Part):
-    """GPUs of one group that hold a stage."""
-
-    server: str
-    gpu: str
-    count: Count
-
-
-class StageDocument(_Part):
-    """One stage and its figures, per minibatch and per replica."""
-
-    index: Index
-    nodes: list[str]
-    replicas: list[ReplicasDocument]
-    compute_s: Seconds
-    sync_s: Seconds
-    input_transfer_s: Seconds
-    output_transfer_s: Seconds
-    time_s: Seconds
-    memory_bytes: Bytes
-    ranks: list[Index]
-
-
-class NodeDocument(_Part):
-    """One layer; ``time_ms`` is (forward, backward) by GPU type."""
-
-    id: str
-    description: str
-    activation_bytes: list[Bytes]
-    parameter_bytes: Bytes
-    time_ms: dict[str, tuple[Milliseconds, Milliseconds]]
-
-
-class GraphDocument(_Part):
-    """The layer graph."""
-
-    name: str
-    nodes: list[NodeDocument]
-    edges: list[tuple[str, str]]
-
-
-class GroupDocument(_Part):
-    """Like GPUs of one server."""
-
-    server: str
-    gpu: str
-    count: Count
-    memory_bytes: Memory | None
-
-
-class ClusterDocument(_Part):
-    """The cluster; matrices are by server, the diagonal inside a server."""
-
-    servers: list[str]
-    groups: list[GroupDocument]
-    bandwidth_bytes_per_s: list[list[Bandwidth]]
-    latency_s: list[list[Seconds]]
-
-
-class OptionsDocument(_Part):
-    """Parameters of the cost model, and the rules."""
-
-    activation_compression_ratio: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
-    overlap: bool
-    dispatch: Dispatch
-    cost_model_version: Literal[1]
-    use_memory_constraint: bool
-    versions: Versions
-    optimizer: Optimizer
-    use_all: bool
-    straight_pipeline: bool
-    max_stages: Count | None
-
-
-class InstanceDocument(_Part):
-    """Enough to evaluate the plan again."""
-
-    graph: GraphDocument
-    cluster: ClusterDocument
-    options: OptionsDocument
-
-
-class PlanDocument(_Part):
-    """A plan with its figures, its certificate and the instance it is for."""
-
-    model_config = ConfigDict(populate_by_name=True)
-
-    schema_: Annotated[Literal["stagewright.plan/1"], Field(alias="schema")]
-    name: str
-    cost_model: str
-    planner: str
-    period_s: Seconds
-    throughput_per_s: Seconds | None
-    claimed_period_s: Seconds | None
-    certificate: CertificateDocument
-    baselines: BaselinesDocument
-    stages: Annotated[list[StageDocument], Field(min_length=1)]
-    instance: InstanceDocument
-
-    def dumps(self) -> str:
-        """Return the document as JSON text, the same for the same plan."""
-        data = self.model_dump(mode="json", by_alias=True)
-        return json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+__all__ = ["SCHEMA", "PlanDocument", "make_document", "open_document", "read_plan"]
 
 
 def make_document(
@@ -162,6 +44,10 @@ def make_document(
 ) -> PlanDocument:
     """Write down a plan; ``baselines`` are the periods of (single GPU, data parallel)."""
     evaluation = evaluate(instance, plan, cost_model)
+    if evaluation.violations:
+        raise StagewrightError(f"the plan is not valid: {evaluation.violations[0].message}")
+    if not math.isfinite(evaluation.period_s):
+        raise InputError("the figures are too large: the period is not finite")
     return PlanDocument(
         schema_=SCHEMA,
         name=instance.graph.name,
@@ -290,15 +176,25 @@ def read_plan(path: str | Path) -> tuple[PlanDocument, Instance, Plan, CostModel
         ) from None
     try:
         instance, plan, cost_model = open_document(document)
+        evaluation = evaluate(instance, plan, cost_model)
     except InputError as error:
         raise InputError(error.message, source=path, hint=error.hint) from None
-    evaluation = evaluate(instance, plan, cost_model)
+    except DoesNotApply as error:
+        raise InputError(str(error), source=path) from None
     if evaluation.violations:
         raise InputError(
             f"the plan is not valid: {evaluation.violations[0].message}",
             source=path,
             hint="Plan again, or correct the stages by hand",
         )
+    ranks = assign_ranks(instance.cluster, plan.stages)
+    for k, (saved, expected) in enumerate(zip(document.stages, ranks, strict=True)):
+        if saved.index != k or tuple(saved.ranks) != expected:
+            raise InputError(
+                f"stages.{k}: found index {saved.index} and ranks {saved.ranks}, expected "
+                f"{k} and {list(expected)}",
+                source=path,
+            )
     return document, instance, plan, cost_model
 
 

@@ -116,6 +116,12 @@ def evaluate(instance: Instance, plan: Plan, cost_model: CostModel) -> Evaluatio
     return Evaluation(period, tuple(figures), tuple(violations))
 
 
+def _has_gpus(instance: Instance, stage: Stage) -> bool:
+    """Whether the replicas can be costed: a count for each group, none negative, one at least."""
+    right = len(stage.replicas) == len(instance.cluster.groups)
+    return right and min(stage.replicas) >= 0 and stage.replica_count >= 1
+
+
 def _planned(instance: Instance, stage: Stage) -> list[int]:
     return [instance.index[node] for node in stage.nodes if node in instance.index]
 
@@ -134,7 +140,7 @@ def _stage(
     parameters = sum(float(instance.parameter_bytes[v]) for v in nodes)
     compute = sync = math.inf
     in_flight = 0
-    if stage.replica_count > 0:
+    if _has_gpus(instance, stage):
         times = [
             sum(float(instance.type_time_s[group.gpu][v]) for v in nodes)
             for group in instance.cluster.groups
@@ -166,7 +172,7 @@ def _cut(instance: Instance, plan: Plan, cost_model: CostModel, k: int) -> tuple
     crossing = [v for v in early if any(w in late for w in instance.consumers[v])]
     cut_bytes = sum(float(instance.activation_bytes[v]) for v in sorted(crossing))
     here, there = plan.stages[k], plan.stages[k + 1]
-    if here.replica_count == 0 or there.replica_count == 0:
+    if not (_has_gpus(instance, here) and _has_gpus(instance, there)):
         return CutTime(math.inf, math.inf), cut_bytes
     time = cost_model.cut(
         instance.cluster, cut_bytes, here.replicas, there.replicas, earlier_is_first=k == 0
@@ -218,13 +224,16 @@ def _replica_violations(instance: Instance, plan: Plan) -> list[Violation]:
     found: list[Violation] = []
     cluster, rules = instance.cluster, instance.rules
     for k, stage in enumerate(plan.stages):
-        if min(stage.replicas, default=0) < 0 or stage.replica_count < 1:
+        if len(stage.replicas) != len(cluster.groups):
+            message = f"stage {k} has {len(stage.replicas)} counts for {len(cluster.groups)} groups"
+            found.append(Violation(Kind.REPLICAS, k, message))
+        elif not _has_gpus(instance, stage):
             found.append(Violation(Kind.REPLICAS, k, f"stage {k} has no GPU"))
         if rules.straight_pipeline and stage.replica_count > 1:
             message = f"stage {k} has {stage.replica_count} replicas in a straight pipeline"
             found.append(Violation(Kind.REPLICATED, k, message))
     for g, group in enumerate(cluster.groups):
-        used = sum(stage.replicas[g] for stage in plan.stages)
+        used = sum(stage.replicas[g] for stage in plan.stages if g < len(stage.replicas))
         where = f"{group.gpu} in {cluster.servers[group.server]}"
         if used > group.count:
             found.append(
@@ -255,6 +264,6 @@ def over_memory(instance: Instance, stage: Stage, figures: StageFigures, k: int)
         f"({group.memory_bytes / 1e9:.1f} GB): {copies} × {figures.parameter_bytes / 1e9:.2f} GB "
         f"of parameters, {figures.in_flight} × {figures.activation_bytes / 1e9:.2f} GB of "
         "activations"
-        for group, n in zip(instance.cluster.groups, stage.replicas, strict=True)
+        for group, n in zip(instance.cluster.groups, stage.replicas, strict=False)
         if n > 0 and group.memory_bytes is not None and figures.memory_bytes > group.memory_bytes
     ]

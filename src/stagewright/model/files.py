@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from stagewright.model.errors import InputError
+from stagewright.model.errors import InputError, printable
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 
@@ -41,6 +41,14 @@ def read_text(path: Path, what: str) -> str:
         raise InputError(f"cannot read the {what}: {reason}", source=path) from None
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
     """Write ``files`` (name to text) into ``folder``, all of them or none.
 
@@ -53,10 +61,11 @@ def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
         If the folder cannot be made or written, or a name would leave it.
     """
     for name in files:
-        if Path(name).name != name or name in {"", ".", ".."}:
-            raise InputError(f"'{name}' is not a plain file name", source=folder)
+        if Path(name).name != name or name in {"", ".", ".."} or "\0" in name:
+            raise InputError(f"'{printable(name)}' is not a plain file name", source=folder)
     staging: Path | None = None
     try:
+        encoded = {name: text.encode() for name, text in files.items()}
         if folder.exists() and not folder.is_dir():
             raise InputError("is a file; expected a folder to write into", source=folder)
         taken = [name for name in files if (folder / name).is_dir()]
@@ -65,17 +74,16 @@ def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         inside = folder if folder.is_dir() else folder.parent
         staging = Path(tempfile.mkdtemp(prefix=".stagewright-", dir=inside))
-        for name, text in files.items():
-            with (staging / name).open("w", encoding="utf-8", newline="\n") as handle:
-                handle.write(text)
+        for name, content in encoded.items():
+            with (staging / name).open("wb") as handle:
+                handle.write(content)
                 handle.flush()
                 os.fsync(handle.fileno())
-        folder.mkdir(exist_ok=True)
-        for name in files:
-            (staging / name).replace(folder / name)
-    except OSError as error:
+        _move_into(staging, folder, list(files))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(
-            f"cannot write the output: {error.strerror}",
+            f"cannot write the output: {reason}",
             source=folder,
             hint="Name a folder that you can write to with -o",
         ) from None
@@ -83,3 +91,27 @@ def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
         if staging is not None:
             shutil.rmtree(staging, ignore_errors=True)
     return [folder / name for name in files]
+
+
+def _move_into(staging: Path, folder: Path, names: list[str]) -> None:
+    """Move finished files in place; if one move fails, put everything back as it was."""
+    fresh = not folder.exists()
+    folder.mkdir(exist_ok=True)
+    before = staging / "before"
+    before.mkdir()
+    moved: list[str] = []
+    try:
+        for name in names:
+            if (folder / name).exists():
+                os.link(folder / name, before / name)
+            (staging / name).replace(folder / name)
+            moved.append(name)
+    except OSError:
+        for name in moved:
+            if (before / name).exists():
+                os.replace(before / name, folder / name)  # noqa: PTH105 - the rescue path
+            else:
+                (folder / name).unlink()
+        if fresh:
+            folder.rmdir()
+        raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from functools import cached_property
 
 import networkx as nx
 
-from stagewright.model.errors import InputError
+from stagewright.model.errors import InputError, printable
 
 INPUT_PREFIX = "Input"
 UNUSED_OUTPUT_PREFIX = "__getitem__"
@@ -82,6 +83,13 @@ class LayerGraph:
     def __post_init__(self) -> None:
         if not self.layers:
             raise InputError("the layer graph is empty", source=self.name)
+        for layer in self.layers:
+            if not re.fullmatch(r"\S+", layer.id) or re.search(r"[\r\n]", layer.description):
+                raise InputError(
+                    f"node '{printable(layer.id, 60)}': a name is one word and a description one "
+                    "line",
+                    source=self.name,
+                )
         if len(self.by_id) != len(self.layers):
             twice, _ = Counter(x.id for x in self.layers).most_common(1)[0]
             raise InputError(f"node '{twice}' is defined twice", source=self.name)

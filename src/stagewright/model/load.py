@@ -52,7 +52,7 @@ def read_levels(
     """Describe like GPUs in PipeDream's levels, inside out, all with one profile."""
     notes: tuple[str, ...] = ()
     bandwidths = list(bandwidths_bytes_per_s)
-    if not bandwidths:
+    if not bandwidths and machines:
         bandwidths = [DEFAULT_BANDWIDTH_BYTES_PER_S] * len(machines)
         notes = (
             f"no bandwidth given (-b): assuming {bandwidths[0]:g} bytes/s, the published tools' "

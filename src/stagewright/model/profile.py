@@ -11,6 +11,7 @@ import math
 import re
 from pathlib import Path
 
+from stagewright.model.boundary import LARGEST
 from stagewright.model.errors import InputError, printable
 from stagewright.model.files import read_text
 from stagewright.model.graph import Layer, LayerGraph
@@ -88,6 +89,12 @@ def _layer(match: re.Match[str], source: str, line: int) -> Layer:
     figures: dict[str, str] = {}
     for part in match["figures"].split(","):
         key, _, value = part.partition("=")
+        if key.strip() in figures:
+            raise InputError(
+                f"node '{match['id']}' has {printable(key.strip(), 40)} twice",
+                source=source,
+                line=line,
+            )
         figures[key.strip()] = value.strip()
     for key in _FIGURES:
         if key not in figures:
@@ -105,6 +112,13 @@ def _layer(match: re.Match[str], source: str, line: int) -> Layer:
             value = float(text)
         except ValueError:
             value = math.nan
+        if value > LARGEST and math.isfinite(value):
+            raise InputError(
+                f"node '{match['id']}': {key} is '{printable(text, 40)}', expected at most "
+                f"{LARGEST:g}",
+                source=source,
+                line=line,
+            )
         if not math.isfinite(value) or value < 0:
             raise InputError(
                 f"node '{match['id']}': {key} is '{printable(text, 40)}', "

@@ -21,7 +21,7 @@ from stagewright.model.cluster import (
     uniform_links,
 )
 from stagewright.model.errors import InputError, printable
-from stagewright.model.files import read_text
+from stagewright.model.files import is_file, read_text
 
 MAX_GPUS = 1_000_000
 
@@ -143,7 +143,13 @@ def _gpu(
             f"found '{printable(line, 60)}', expected 'GPU COUNT PROFILE'", source=path, line=number
         )
     gpu, count_text, profile_text = words
-    if not re.fullmatch(r"\d{1,7}", count_text) or not 1 <= int(count_text) <= MAX_GPUS:
+    if re.fullmatch(r"\d{7,}", count_text) and len(count_text.lstrip("0")) >= 7:
+        raise InputError(
+            f"'{gpu}' has count '{printable(count_text, 40)}', expected fewer than {MAX_GPUS:,}",
+            source=path,
+            line=number,
+        )
+    if not re.fullmatch(r"\d{1,6}", count_text) or int(count_text) < 1:
         raise InputError(
             f"'{gpu}' has count '{printable(count_text, 40)}', expected a whole number of "
             "1 or more",
@@ -151,7 +157,7 @@ def _gpu(
             line=number,
         )
     for candidate in (path.parent / profile_text, Path(profile_text)):
-        if candidate.is_file():
+        if is_file(candidate):
             return GpuGroup(server, gpu, int(count_text), memory_bytes), candidate
     raise InputError(
         f"the profile '{printable(profile_text, 120)}' of '{gpu}' does not exist, neither beside "

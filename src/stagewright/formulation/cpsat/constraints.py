@@ -21,6 +21,7 @@ from stagewright.model.costs import Topology
 
 ROUNDING_UNITS = 3
 PRICES = 2**14
+MOST_BYTES = 2**58
 
 
 class Constraints:
@@ -219,8 +220,9 @@ class Constraints:
         """Memory: f A(V) + copies(f) P(V) <= memory_g, f >= Σ_{j>=k} m_j / m_k, each g used."""
         v, graph = self._v, self._f.graph
         memory = self._instance.rules.memory
-        activation = [int(x) for x in np.floor(graph.activation_bytes)]
-        parameters = [int(x) for x in np.floor(graph.parameter_bytes)]
+        unit = self._byte_unit()
+        activation = [int(x) for x in np.ceil(graph.activation_bytes / unit)]
+        parameters = [int(x) for x in np.ceil(graph.parameter_bytes / unit)]
         for k in v.slots:
             held = self._total(v.in_slot(activation, k), sum(activation), f"activations[{k}]")
             weights = self._total(v.in_slot(parameters, k), sum(parameters), f"parameters[{k}]")
@@ -232,6 +234,12 @@ class Constraints:
                 needed = f * held + memory.weight_copies(f) * weights
                 for g, group in enumerate(v.cluster.groups):
                     if group.memory_bytes is not None:
-                        self._model.add(needed <= int(group.memory_bytes)).only_enforce_if(
-                            literal, v.used[k][g]
-                        )
+                        room = min(int(group.memory_bytes / unit), MOST_BYTES)
+                        self._model.add(needed <= room).only_enforce_if(literal, v.used[k][g])
+
+    def _byte_unit(self) -> float:
+        """One byte, or more where the graph is so large that bytes would overflow."""
+        graph = self._f.graph
+        copies = self._v.cluster.gpu_count + 4
+        total = float(graph.activation_bytes.sum() + graph.parameter_bytes.sum()) * copies
+        return max(1.0, total / MOST_BYTES)

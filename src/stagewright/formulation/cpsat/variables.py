@@ -47,8 +47,13 @@ class Formulation:
         return self.ceiling_s / UNITS
 
     def units(self, seconds: NDArray[np.float64]) -> list[int]:
-        """Round seconds down to whole units, so that a bound on them stays a bound."""
-        return [int(x) for x in np.floor(seconds / self.unit_s)]
+        """Round seconds down to whole units, so that a bound on them stays a bound.
+
+        No stage or cut can carry more than a ceiling for each GPU and two more: what is longer
+        is cut off there, so that the integers stay small.
+        """
+        most = (self.problem.instance.cluster.gpu_count + 2) * UNITS
+        return [int(x) for x in np.floor(np.minimum(seconds / self.unit_s, most))]
 
 
 class Variables:

@@ -1,0 +1,210 @@
+"""Hypothesis strategies for planning problems that brute force manages in a second.
+
+``from random_instances import COST_MODELS, instances_for, problems``. At most eight layers,
+:data:`MAX_IDEALS` places to cut, three servers, three GPU groups and four GPUs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from hypothesis import strategies as st
+
+from brute_force import ideals_of
+from builders import layer
+from stagewright.formulation.problem import Problem
+from stagewright.model.cluster import Cluster, GpuGroup
+from stagewright.model.costs import CostModel, PipeDream, SparsePipe, Topology
+from stagewright.model.graph import LayerGraph
+from stagewright.model.instance import Instance, build_instance
+from stagewright.model.rules import MemoryModel, Optimizer, Rules, Versions
+
+MAX_IDEALS = 40
+GPU_TYPES = ("TitanV", "TitanXP", "RTX")
+
+times_ms = st.one_of(
+    st.integers(0, 1000).map(float), st.floats(0.1, 500.0), st.sampled_from([0.0, 100.0])
+)
+sizes_bytes = st.one_of(st.integers(0, 1000).map(float), st.sampled_from([0.0, 500.0]))
+bandwidths = st.sampled_from([1e3, 3e3, 2e4, 5e5])
+latencies_s = st.sampled_from([0.0, 0.01, 0.2])
+
+
+@st.composite
+def small_graphs(draw: st.DrawFn, max_nodes: int = 8, chain: bool = False) -> LayerGraph:
+    """A graph in shuffled file order, sometimes with a free input or an output nobody uses."""
+    size = draw(st.integers(1, max_nodes))
+    pairs = _chain(size) if chain else _edges(size, draw)
+    layers = [
+        layer(f"n{i}", draw(times_ms), draw(times_ms), draw(sizes_bytes), draw(sizes_bytes))
+        for i in range(size)
+    ]
+    edges = [(f"n{u}", f"n{v}") for u, v in pairs]
+    if draw(st.booleans()):
+        layers.append(layer("data", 5.0, 0.0, 1e6, 0.0, "Input0"))
+        edges.append(("data", "n0"))
+    if draw(st.booleans()):
+        layers.append(layer("unused", 9.0, 9.0, 1e6, 1e6, "__getitem__(1)"))
+        edges.append((f"n{draw(st.integers(0, size - 1))}", "unused"))
+    return LayerGraph(tuple(draw(st.permutations(layers))), tuple(draw(st.permutations(edges))))
+
+
+def _chain(size: int) -> list[tuple[int, int]]:
+    return list(itertools.pairwise(range(size)))
+
+
+def _edges(size: int, draw: st.DrawFn) -> list[tuple[int, int]]:
+    """Random edges, and as many steps of a chain as it takes to have few ideals."""
+    possible = [(u, v) for v in range(size) for u in range(v)]
+    chosen = draw(st.sets(st.sampled_from(possible))) if possible else set()
+    for step in _chain(size):
+        if _ideal_count(size, chosen) <= MAX_IDEALS:
+            break
+        chosen.add(step)
+    return sorted(chosen)
+
+
+def _ideal_count(size: int, edges: set[tuple[int, int]]) -> int:
+    nodes = tuple(layer(f"n{i}") for i in range(size))
+    graph = LayerGraph(nodes, tuple((f"n{u}", f"n{v}") for u, v in edges))
+    cluster = Cluster(("Server0",), (GpuGroup(0, "TitanV", 1),), ((1.0,),), ((0.0,),))
+    return len(ideals_of(build_instance({"TitanV": graph}, cluster)))
+
+
+@st.composite
+def small_clusters(
+    draw: st.DrawFn, max_servers: int = 3, types: Sequence[str] = GPU_TYPES
+) -> Cluster:
+    """One to three groups of one to four GPUs in all, on servers joined by unequal links."""
+    servers = draw(st.integers(1, max_servers))
+    places = [(s, gpu) for s in range(servers) for gpu in types]
+    chosen = [(s, draw(st.sampled_from(types))) for s in range(servers)]
+    spare = [place for place in places if place not in chosen]
+    more = (
+        draw(st.lists(st.sampled_from(spare), max_size=3 - servers, unique=True)) if spare else []
+    )
+    counts = dict.fromkeys(sorted([*chosen, *more]), 1)
+    for _ in range(draw(st.integers(0, 4 - len(counts)))):
+        counts[draw(st.sampled_from(sorted(counts)))] += 1
+    groups = tuple(GpuGroup(s, gpu, count) for (s, gpu), count in counts.items())
+    return Cluster(
+        tuple(f"Server{s}" for s in range(servers)),
+        groups,
+        _symmetric(servers, bandwidths, draw),
+        _symmetric(servers, latencies_s, draw),
+    )
+
+
+def _symmetric(
+    size: int, values: st.SearchStrategy[float], draw: st.DrawFn
+) -> tuple[tuple[float, ...], ...]:
+    drawn = {(s, t): draw(values) for s in range(size) for t in range(s + 1)}
+    return tuple(tuple(drawn[max(s, t), min(s, t)] for t in range(size)) for s in range(size))
+
+
+@st.composite
+def profiles_of(draw: st.DrawFn, graph: LayerGraph, types: Sequence[str]) -> dict[str, LayerGraph]:
+    """``graph`` timed anew on each type, or slowed down as a whole."""
+    profiles: dict[str, LayerGraph] = {}
+    for gpu in types:
+        factor = draw(st.sampled_from([None, 1.0, 2.0, 30.0]))
+        layers = tuple(
+            layer(
+                x.id,
+                draw(times_ms) if factor is None else x.forward_ms * factor,
+                draw(times_ms) if factor is None else x.backward_ms * factor,
+                x.activation_bytes,
+                x.parameter_bytes,
+                x.description,
+            )
+            for x in graph.layers
+        )
+        profiles[gpu] = LayerGraph(layers, graph.edges)
+    return profiles
+
+
+@st.composite
+def memory_rules(draw: st.DrawFn) -> Rules:
+    """The memory rule with every way to count it."""
+    model = MemoryModel(draw(st.sampled_from(Versions)), draw(st.sampled_from(Optimizer)))
+    return Rules(use_memory=True, memory=model)
+
+
+def with_memory(cluster: Cluster, memory_bytes: Sequence[float | None]) -> Cluster:
+    """The cluster with so many bytes on each group's GPUs."""
+    groups = tuple(
+        GpuGroup(group.server, group.gpu, group.count, n_bytes)
+        for group, n_bytes in zip(cluster.groups, memory_bytes, strict=True)
+    )
+    return Cluster(cluster.servers, groups, cluster.bandwidth_bytes_per_s, cluster.latency_s)
+
+
+@st.composite
+def small_rules(draw: st.DrawFn) -> Rules:
+    """Any combination of the rules."""
+    memory = draw(st.one_of(st.just(Rules()), memory_rules()))
+    return Rules(
+        use_memory=memory.use_memory,
+        memory=memory.memory,
+        use_all=draw(st.booleans()),
+        straight_pipeline=draw(st.booleans()),
+        max_stages=draw(st.sampled_from([None, 1, 2, 3])),
+    )
+
+
+@st.composite
+def small_instances(
+    draw: st.DrawFn,
+    graphs: st.SearchStrategy[LayerGraph] | None = None,
+    clusters: st.SearchStrategy[Cluster] | None = None,
+    rules: st.SearchStrategy[Rules] | None = None,
+) -> Instance:
+    """A graph on a cluster; GPUs with memory between a ninth and four times the whole model."""
+    graph = draw(graphs if graphs is not None else small_graphs())
+    cluster = draw(clusters if clusters is not None else small_clusters())
+    chosen = Rules() if rules is None else draw(rules)
+    if chosen.use_memory:
+        whole = 1 + sum(
+            x.activation_bytes + 2 * x.parameter_bytes
+            for x in graph.layers
+            if x.id in graph.planned
+        )
+        parts = (0.25, 0.5, 1, 2, 3, 5, 9)
+        sizes = st.sampled_from([None, *(max(1.0, whole // part) for part in parts)])
+        cluster = with_memory(cluster, [draw(sizes) for _ in cluster.groups])
+    return build_instance(draw(profiles_of(graph, cluster.gpu_types)), cluster, chosen)
+
+
+@st.composite
+def problems(
+    draw: st.DrawFn,
+    cost_models: st.SearchStrategy[CostModel],
+    instances: st.SearchStrategy[Instance],
+) -> Problem:
+    """An instance and a cost model."""
+    return Problem(draw(instances), draw(cost_models))
+
+
+CLUSTERS = {
+    "topology": small_clusters(),
+    "sparsepipe": small_clusters(max_servers=1),
+    "pipedream": small_clusters(max_servers=1, types=["TitanV"]),
+}
+"""The clusters on which each cost model is defined."""
+
+ratios = st.sampled_from([1.0, 1.0, 0.5, 4.0, None])
+dispatches = st.sampled_from(["equal", "equal", "proportional"])
+COST_MODELS: dict[str, st.SearchStrategy[CostModel]] = {
+    "topology": st.builds(Topology, ratios, st.booleans(), dispatches),
+    "sparsepipe": st.builds(SparsePipe, ratios, st.booleans()),
+    "pipedream": st.builds(PipeDream, ratios, st.booleans()),
+}
+"""Each cost model with all its options."""
+
+
+def instances_for(
+    cost_model: str, rules: st.SearchStrategy[Rules] | None = None, *, chain: bool = False
+) -> st.SearchStrategy[Instance]:
+    """Instances on which a cost model is defined."""
+    return small_instances(small_graphs(chain=chain), CLUSTERS[cost_model], rules)
