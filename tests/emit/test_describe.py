@@ -108,17 +108,20 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_descriptions_are_refused_with_node_and_file(text, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def write_hostile(text: str) -> None:
     node = Text()
-    x = node("Input0", stage=0)
-    node("ReLU()", x, stage=0)
+    node("ReLU()", node("Input0", stage=0), stage=0)
     harmless = node.graph("hostile.txt")
     layers = (harmless.layers[0], dataclasses.replace(harmless.layers[1], description=text))
     hostile = dataclasses.replace(harmless, layers=layers)
+    package_files(staged(hostile), name="Net", arch="net")
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_descriptions_are_refused_with_node_and_file(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"hostile.txt: node 'node2': "):
-        package_files(staged(hostile), name="Net", arch="net")
+        write_hostile(text)
     assert list(tmp_path.iterdir()) == []
 
 
