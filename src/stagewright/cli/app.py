@@ -16,7 +16,9 @@ import click
 from stagewright import __version__
 from stagewright.cli.compare import compare_command
 from stagewright.cli.completion import completion_command
+from stagewright.cli.emit import emit_command
 from stagewright.cli.plan import plan_command
+from stagewright.cli.verify import verify_command
 from stagewright.cli.versions import versions_command
 from stagewright.model.errors import (
     DoesNotApply,
@@ -57,7 +59,14 @@ def stagewright() -> None:
     """Plan pipeline-parallel training on GPUs that are not all alike, with proof."""
 
 
-for _command in (plan_command, compare_command, versions_command, completion_command):
+for _command in (
+    plan_command,
+    compare_command,
+    emit_command,
+    verify_command,
+    versions_command,
+    completion_command,
+):
     stagewright.add_command(_command)
 
 

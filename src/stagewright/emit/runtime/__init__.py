@@ -1,0 +1,1 @@
+"""Files that written packages carry with them, as they are; they import torch only."""
