@@ -5,14 +5,21 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SERVERS ?= hete_files/test_server.txt
 ARGS ?=
+TORCH ?= torch==2.13.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help plan compare test check bench docs clean
+PLAN ?= out/plan.json
+OUT ?= out/package
+NAME ?= Partitioned
+ARCH ?= partitioned
+
+.PHONY: help plan compare emit minkowski test check bench docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 	@echo
+	@echo '  PLAN=FILE OUT=DIR   what make emit reads and writes (now: $(PLAN), $(OUT))'
 	@echo '  SERVERS=FILE   server file or cluster.yaml (now: $(SERVERS))'
 	@echo '  ARGS="…"       more options, e.g. ARGS="-b 1e9 -o out" (see .venv/bin/stagewright plan --help)'
 
@@ -22,7 +29,13 @@ plan: $(VENV)/.plan ## Plan the network of SERVERS on its GPUs, with proof
 compare: $(VENV)/.plan ## Set all planners side by side, and cross-check the exact ones
 	@$(BIN)/stagewright compare $(SERVERS) --check $(ARGS)
 
-test: $(VENV)/.test ## Run all tests
+emit: $(VENV)/.plan ## Write the stages of PLAN as PyTorch modules into OUT
+	@$(BIN)/stagewright emit $(PLAN) -o $(OUT) -n $(NAME) -a $(ARCH) $(ARGS)
+
+minkowski: $(VENV)/.torch ## Build MinkowskiEngine once, into your cache, and install it
+	@$(BIN)/python scripts/minkowski.py $(ARGS)
+
+test: $(VENV)/.test $(VENV)/.minkowski ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.check ## Lint, types, import contracts, and docs against the code
@@ -54,7 +67,16 @@ $(VENV)/.plan: setup.cfg pyproject.toml | $(BIN)/python
 	@$(PIP) install --editable .
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.plan
+$(VENV)/.torch: $(VENV)/.plan
+	@echo 'Installing torch …' >&2
+	@$(PIP) install $(TORCH)
+	@touch $@
+
+$(VENV)/.minkowski: $(VENV)/.torch scripts/minkowski.py scripts/minkowski_source.py
+	@$(BIN)/python scripts/minkowski.py
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.plan $(VENV)/.torch
 	@echo 'Installing what the tests need …' >&2
 	@$(PIP) install --editable '.[test]'
 	@touch $@

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# MinkowskiEngine warns where nobody says how many threads to use, and small tests need one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TESTS = Path(__file__).parent
 if str(TESTS) not in sys.path:  # so that `from builders import …` works in any import mode
