@@ -72,9 +72,9 @@ $(VENV)/.torch: $(VENV)/.plan
 	@$(PIP) install $(TORCH)
 	@touch $@
 
+# Without a compiler or BLAS (exit code 2) the tests that need MinkowskiEngine are skipped, with a reason.
 $(VENV)/.minkowski: $(VENV)/.torch scripts/minkowski.py scripts/minkowski_source.py
-	@$(BIN)/python scripts/minkowski.py
-	@touch $@
+	@$(BIN)/python scripts/minkowski.py && touch $@ || [ $$? -eq 2 ]
 
 $(VENV)/.test: $(VENV)/.plan $(VENV)/.torch
 	@echo 'Installing what the tests need …' >&2

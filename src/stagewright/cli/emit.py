@@ -59,7 +59,7 @@ def emit_command(
     layer_modules: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Write the stages of a plan as PyTorch and MinkowskiEngine modules.
+    """Write the stages of a plan as PyTorch modules.
 
     PLAN is a plan.json; with --graph it is a profile text with stage ids instead.
 

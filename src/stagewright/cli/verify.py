@@ -47,7 +47,7 @@ def verify_command(
     layer_modules: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Prove that a written package computes what the unsplit network computes.
+    """Prove a written package equal to the unsplit network.
 
     Runs both forward and backward on the same minibatch with the same weights and compares
     outputs, loss, the gradient of every parameter and the batch-norm statistics. Imports and
