@@ -13,6 +13,7 @@ from stagewright.formulation.bounds import WorkBound
 from stagewright.formulation.cpsat.constraints import ROUNDING_UNITS, Constraints
 from stagewright.formulation.cpsat.variables import Formulation, Linear, Variables
 from stagewright.formulation.problem import Progress, Settings
+from stagewright.model.costs import is_proportional
 from stagewright.model.errors import DisagreementError
 from stagewright.model.plan import Plan, Stage
 
@@ -64,6 +65,9 @@ class Search(cp_model.CpSolverSolutionCallback):
         parameters.random_seed = self._settings.seed
         parameters.relative_gap_limit = self._settings.gap
         parameters.catch_sigint_signal = False
+        if is_proportional(self._formulation.problem.cost_model):
+            # OR-Tools 9.14's presolve can build products of three factors, and then aborts.
+            parameters.cp_model_presolve = False
         solver.best_bound_callback = self._on_bound
         status: list[Any] = []
         failures: list[BaseException] = []

@@ -18,10 +18,14 @@ from stagewright.model.costs import is_proportional
 UNITS = 2**34
 """Integer time units in the ceiling: rounding stays far below 1e-6."""
 
-PRODUCT_UNITS = 2**29
-"""The same where times are multiplied with shares, so that products fit into 64 bits."""
+PRODUCT_UNITS = 2**27
+SHARES = 2**24
+SLOWEST = 2**10
+"""Under proportional dispatch a time is multiplied with a share of the minibatches, and the
+product has to fit into 64 bits: fewer units, and times are cut off at so many ceilings. A GPU that
+is slower still takes less than 1/SLOWEST of the minibatches; the bound is then that much weaker.
+"""
 
-PRODUCT_BITS = 61
 MAX_SIZE = 3_000_000
 
 Linear = cp_model.LinearExpr | int
@@ -59,12 +63,6 @@ class Formulation:
         return self.ceiling_s / self.ceiling
 
     @property
-    def shares(self) -> int:
-        """Parts into which all minibatches are dealt under proportional dispatch."""
-        pairs = self.stages * len(self.problem.instance.cluster.groups)
-        return 1 << max(10, PRODUCT_BITS - self.ceiling.bit_length() - pairs.bit_length())
-
-    @property
     def too_large(self) -> bool:
         """Whether the model would take more time and memory to build than it can repay."""
         cluster = self.problem.instance.cluster
@@ -78,9 +76,12 @@ class Formulation:
         """Round seconds down to whole units, so that a bound on them stays a bound.
 
         No stage or cut can carry more than a ceiling for each GPU and two more: what is longer
-        is cut off there, so that the integers stay small.
+        is cut off there, so that the integers stay small. (See :data:`SLOWEST` for stages whose
+        replicas run at their own pace.)
         """
         most = (self.problem.instance.cluster.gpu_count + 2) * self.ceiling
+        if is_proportional(self.problem.cost_model):
+            most = max(most, SLOWEST * self.ceiling)
         return [int(x) for x in np.floor(np.minimum(seconds / self.unit_s, most))]
 
 
@@ -203,9 +204,8 @@ class Variables:
 
     @cached_property
     def share(self) -> list[list[cp_model.IntVar]]:
-        """Part of the minibatches that one replica takes, in 1/shares, [slot][group]."""
-        most = self.formulation.shares
+        """Part of the minibatches that one replica takes, in 1/SHARES, [slot][group]."""
         return [
-            [self.model.new_int_var(0, most, f"share[{k},{g}]") for g in self.groups]
+            [self.model.new_int_var(0, SHARES, f"share[{k},{g}]") for g in self.groups]
             for k in self.slots
         ]
