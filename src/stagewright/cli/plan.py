@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stagewright.cli.inputs import Inputs, load_problem
 from stagewright.cli.options import (
     Command,
-    Inputs,
     Limits,
     json_option,
     limit_options,
-    load_problem,
     planner_option,
     problem_options,
     take,
