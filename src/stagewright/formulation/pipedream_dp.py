@@ -132,7 +132,9 @@ def _solve_levels(
         # Ranges with j < i are infinite in every table: inf - inf and inf * 0 mean "none".
         with np.errstate(invalid="ignore"):
             sync = 2 * (m - 1) * parameters[:rows, :, None] / (bandwidth * m) / inner
-            one_stage = np.nan_to_num((compute[:rows, :, None] + sync) / m, nan=np.inf)
+            one_stage = np.nan_to_num(
+                (compute[:rows, :, None] + sync) / m, nan=np.inf, posinf=np.inf
+            )
             if memory_bytes is not None:
                 over = np.ceil((n - m) / m) * held[:rows, :, None] > memory_bytes
                 one_stage[over] = np.inf

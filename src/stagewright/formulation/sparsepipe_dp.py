@@ -138,19 +138,19 @@ class _Context:
         size, n = len(self.states.done), len(compute)
         parameters = range_table(self.figures.parameter_bytes)
         held = range_table(self.figures.activation_bytes) + parameters
-        # slowest[a, b]: element-wise maximum over machines a to b of the list.
         if n > MAX_LIST:
             raise DoesNotApply(
                 f"its list of {n:,} GPUs is too long; use --planner cpsat or linear-dp"
             )
-        slowest = {(a, a): compute[a] for a in range(n)}
-        for width in range(1, n):
-            for a in range(n - width):
-                b = a + width
-                if compute[b] is compute[b - 1]:
-                    slowest[a, b] = slowest[a, b - 1]
-                else:
-                    slowest[a, b] = np.maximum(slowest[a, b - 1], compute[b])
+        # slowest[a, b]: the machine of a to b that is slowest on the whole network; ranges are
+        # timed on that one, also where another would be slower.
+        total_s = [float(table[0, -1]) for table in compute]
+        slowest: dict[tuple[int, int], int] = {}
+        for a in range(n):
+            worst = a
+            for b in range(a, n):
+                worst = b if total_s[b] > total_s[worst] else worst
+                slowest[a, b] = worst
         one_stage = np.full((starts, size, n), np.inf)
         for m in range(1, n + 1):
             if self.straight and m > 1:
@@ -158,7 +158,9 @@ class _Context:
             total = sum(gpus[:m])
             with np.errstate(invalid="ignore"):
                 sync = 2 * (total - 1) * parameters[:starts] / (bandwidth * total)
-                value = np.nan_to_num((slowest[0, m - 1][:starts] + sync) / m, nan=np.inf)
+                value = np.nan_to_num(
+                    (compute[slowest[0, m - 1]][:starts] + sync) / m, nan=np.inf, posinf=np.inf
+                )
                 if self.memory_bytes is not None:
                     over = np.ceil((n - m) / m) * held[:starts] > self.memory_bytes
                     value[over] = np.inf
@@ -168,7 +170,7 @@ class _Context:
             work = (
                 np.stack(
                     [
-                        slowest[a, b][k[:, 0] + 1, j]
+                        compute[slowest[a, b]][k[:, 0] + 1, j]
                         for a, b in zip((m - last).tolist(), (m - 1).tolist(), strict=True)
                     ],
                     axis=1,
