@@ -107,9 +107,9 @@ class TestPipeDream:
         st.booleans(),
     )
     def test_levels_of_chains(self, graph, levels, given_options, fewer):
-        assume(all(n > 1 for n, _ in levels[1:]))  # a level of one machine is no level
         given_options = dataclasses.replace(given_options, fewer_machines=fewer)
         levels = sorted(levels, key=lambda level: -level[1])
+        assume(all(n > 1 for n, _ in levels[1:]))  # a level of one machine is no level
         assume(len({b for _, b in levels}) == len(levels))
         found = planned("pipedream-dp", levels_instance(graph, levels), given_options)
         check(found, literal.pipedream(graph, levels, given_options))

@@ -18,6 +18,7 @@ ONE_STAGE = -1
 FEWER = -2
 MAX_TABLE_CELLS = 60_000_000
 MAX_STEP_CELLS = 20_000_000
+MAX_BLOCK_CELLS = 1_000_000
 
 
 def check_cells(states: int, machines: int) -> None:
@@ -146,12 +147,14 @@ def fill(
             raise NoPlanFound("the published recursion did not finish before it was stopped")
         ks = np.flatnonzero(reach[j, :j])
         tail = last_stage(j, ks[:, None], m, last)
-        for i in range(min(starts, j)):
-            usable = np.flatnonzero((ks >= i) & ~reach[i - 1, ks]) if i else slice(None)
-            chosen = ks[usable]
-            if len(chosen) and len(m):
-                head = value[i, chosen[:, None], (m - last - 1)[None, :]]
-                _improve(table, (i, j), np.maximum(head, tail[usable]), chosen, legal)
+        rows = max(1, MAX_BLOCK_CELLS // max(1, tail.size))
+        for start in range(0, min(starts, j) if tail.size else 0, rows):
+            i = np.arange(start, min(start + rows, starts, j))
+            barred = (ks < i[:, None]) | ((i > 0)[:, None] & reach[np.maximum(i - 1, 0)][:, ks])
+            head = value[i[:, None, None], ks[:, None], m - last - 1]
+            candidates = np.maximum(head, tail)
+            candidates[barred] = np.inf
+            _improve(table, i, j, candidates, ks, legal)
         if fewer_machines:
             _take_over_fewer(table, j, min(starts, j))
     return table
@@ -159,30 +162,35 @@ def fill(
 
 def _improve(
     table: SplitTable,
-    cell: tuple[int, int],
+    i: Indices,
+    j: int,
     candidates: Floats,
     ks: Indices,
     legal: NDArray[np.bool_],
 ) -> None:
-    """Take over the best candidates, shape (splits, pairs), into all m of one (i, j)."""
-    value, split, machines = table.value[cell], table.split[cell], table.machines[cell]
-    best_k = candidates.argmin(axis=0)
-    best = np.where(legal, candidates[best_k, np.arange(candidates.shape[1])], np.inf)
+    """Take over the best candidates, shape (starts i, splits, pairs), for state j and every m."""
+    best_k = candidates.argmin(axis=1)
+    best = np.take_along_axis(candidates, best_k[:, None, :], axis=1)[:, 0]
+    best = np.where(legal, best, np.inf)
+    row = np.arange(len(i))
     start = 0
-    for m in range(2, len(value) + 1):
+    for m in range(2, table.value.shape[2] + 1):
         pairs = slice(start, start + m - 1)
         start += m - 1
-        last = int(best[pairs].argmin())
-        found, k = best[pairs][last], best_k[pairs][last]
-        if not np.isfinite(value[m - 1]):
+        last = best[:, pairs].argmin(axis=1)
+        found, k = best[:, pairs][row, last], best_k[:, pairs][row, last]
+        for r in np.flatnonzero(~np.isfinite(table.value[i, j, m - 1])):
             # Without a value so far the published planner takes the first split it meets.
-            block = candidates[:, pairs]
+            block = candidates[r, :, pairs]
             first = np.flatnonzero(np.isfinite(block))[:1]
-            if len(first) and not found <= block.flat[first[0]]:
-                k, last = divmod(int(first[0]), m - 1)
-                found = block[k, last]
-        if found < value[m - 1]:
-            value[m - 1], split[m - 1], machines[m - 1] = found, ks[k], last + 1
+            if len(first) and not found[r] <= block.flat[first[0]]:
+                k[r], last[r] = divmod(int(first[0]), m - 1)
+                found[r] = block.flat[first[0]]
+        better = np.flatnonzero(found < table.value[i, j, m - 1])
+        cell = i[better], j, m - 1
+        table.value[cell] = found[better]
+        table.split[cell] = ks[k[better]]
+        table.machines[cell] = last[better] + 1
 
 
 def _take_over_fewer(table: SplitTable, j: int, starts: int) -> None:
