@@ -29,7 +29,7 @@ from stagewright.model.graph import Layer, LayerGraph
 from stagewright.model.instance import Instance, build_instance
 from stagewright.model.rules import Rules
 
-SETTINGS = Settings(time_limit_s=60.0, workers=1)
+SETTINGS = Settings(time_limit_s=15.0, workers=1)
 INFINITE = float("inf")
 
 either_planner = pytest.mark.parametrize("name", ["exact-dp", "cpsat"])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from stagewright.formulation.baselines import DataParallel, EqualSplit, SingleGpu
+from stagewright.formulation.exact_dp import ExactDp
 from stagewright.formulation.linear_dp import LinearDp
 from stagewright.formulation.pipedream_dp import PipeDreamDp
 from stagewright.formulation.problem import Planner, Problem, Settings
 from stagewright.formulation.sparsepipe_dp import SparsePipeDp
+from stagewright.model.costs import is_proportional
 from stagewright.model.errors import DoesNotApply, NoPlanFound
 from stagewright.model.evaluate import evaluate
 from stagewright.model.plan import Plan
@@ -27,11 +29,14 @@ PLANNERS: tuple[Planner, ...] = (
 def warm_start(problem: Problem, settings: Settings) -> tuple[float, Plan] | None:
     """Return the best valid (period, plan) of all fast planners, or ``None``.
 
-    Starting from all of them makes sure that no exact search ends below any of them.
+    Starting from all of them makes sure that no exact search ends below any of them. Products of
+    shares and times are hard for CP-SAT, so under proportional dispatch ``exact-dp`` lends its
+    plan too, where it applies; the bound stays CP-SAT's own.
     """
     best: tuple[float, Plan] | None = None
     some = settings.started(TIME_SHARE)
-    for planner in PLANNERS:
+    exact: tuple[Planner, ...] = (ExactDp(),) if is_proportional(problem.cost_model) else ()
+    for planner in (*PLANNERS, *exact):
         if some.expired and best is not None:
             break
         try:

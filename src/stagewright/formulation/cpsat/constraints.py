@@ -219,8 +219,8 @@ class Constraints:
         v, graph = self._v, self._f.graph
         memory = self._instance.rules.memory
         unit = self._byte_unit()
-        activation = [int(x) for x in np.ceil(graph.activation_bytes / unit)]
-        parameters = [int(x) for x in np.ceil(graph.parameter_bytes / unit)]
+        activation = [int(x) for x in np.floor(graph.activation_bytes / unit)]
+        parameters = [int(x) for x in np.floor(graph.parameter_bytes / unit)]
         for k in v.slots:
             held = self._total(v.in_slot(activation, k), sum(activation), f"activations[{k}]")
             weights = self._total(v.in_slot(parameters, k), sum(parameters), f"parameters[{k}]")
@@ -236,8 +236,10 @@ class Constraints:
                         self._model.add(needed <= room).only_enforce_if(literal, v.used[k][g])
 
     def _byte_unit(self) -> float:
-        """One byte, or more where the graph is so large that bytes would overflow."""
+        """One byte where all sizes are whole; else as fine as 64 bits allow, rounded down."""
         graph = self._f.graph
         copies = self._v.cluster.gpu_count + 4
-        total = float(graph.activation_bytes.sum() + graph.parameter_bytes.sum()) * copies
-        return max(1.0, total / MOST_BYTES)
+        sizes = np.concatenate([graph.activation_bytes, graph.parameter_bytes])
+        total = float(sizes.sum()) * copies
+        whole = bool((sizes == np.floor(sizes)).all())
+        return 1.0 if whole and total <= MOST_BYTES else max(total, 1e-9) / MOST_BYTES
