@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from stagewright.formulation.antichain_states import StateSpace, bits
 from stagewright.model.instance import Instance
@@ -40,6 +41,6 @@ def with_inputs(instance: Instance, stages: Sequence[Stage]) -> tuple[Stage, ...
 
     first, *rest = stages
     return (
-        Stage(sort([*instance.graph.inputs, *first.nodes]), first.replicas),
-        *(Stage(sort(stage.nodes), stage.replicas) for stage in rest),
+        replace(first, nodes=sort([*instance.graph.inputs, *first.nodes])),
+        *(replace(stage, nodes=sort(stage.nodes)) for stage in rest),
     )

@@ -30,12 +30,15 @@ class GpuGroup:
         How many there are.
     memory_bytes
         Memory of each GPU, or ``None`` if it is not known.
+    price_per_hour
+        Price of one GPU for an hour, in any currency, or ``None`` if it is not known.
     """
 
     server: int
     gpu: str
     count: int
     memory_bytes: float | None = None
+    price_per_hour: float | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,9 @@ class Cluster:
                 raise InputError(f"group '{group.gpu}' has {group.count} GPUs; expected 1 or more")
             if group.memory_bytes is not None and not _positive(group.memory_bytes):
                 raise InputError(f"group '{group.gpu}': memory is not a positive number of bytes")
+            price = group.price_per_hour
+            if price is not None and not (math.isfinite(price) and price >= 0):
+                raise InputError(f"group '{group.gpu}': the price is not a number of 0 or more")
 
     def _check_links(self) -> None:
         size = len(self.servers)
@@ -117,6 +123,11 @@ class Cluster:
     def counts(self) -> tuple[int, ...]:
         """GPUs in each group."""
         return tuple(g.count for g in self.groups)
+
+    @cached_property
+    def prices_per_hour(self) -> tuple[float, ...]:
+        """Price of one GPU of each group for an hour; 0 where none is stated."""
+        return tuple(g.price_per_hour or 0.0 for g in self.groups)
 
     @property
     def gpu_count(self) -> int:

@@ -15,6 +15,7 @@ from stagewright.model.evaluate import Evaluation, evaluate
 from stagewright.model.files import read_text
 from stagewright.model.graph import Layer, LayerGraph
 from stagewright.model.instance import Instance, build_instance
+from stagewright.model.placement_document import load_placement, save_placement
 from stagewright.model.plan import Certificate, Plan, Stage, assign_ranks
 from stagewright.model.plan_schema import (
     SCHEMA,
@@ -69,7 +70,7 @@ def make_document(
         instance=InstanceDocument(
             graph=_graph(instance),
             cluster=_cluster(instance.cluster),
-            options=_options(instance.rules, cost_model),
+            options=_options(instance.rules, cost_model, instance.cluster),
         ),
     )
 
@@ -96,6 +97,7 @@ def _stages(instance: Instance, plan: Plan, evaluation: Evaluation) -> list[Stag
             output_transfer_s=figures.output_transfer_s,
             time_s=figures.time_s,
             memory_bytes=figures.memory_bytes,
+            recompute=stage.recompute,
             ranks=list(ranks[k]),
         )
         for k, (stage, figures) in enumerate(zip(plan.stages, evaluation.stages, strict=True))
@@ -132,6 +134,7 @@ def _cluster(cluster: Cluster) -> ClusterDocument:
                 gpu=g.gpu,
                 count=g.count,
                 memory_bytes=g.memory_bytes,
+                price_per_hour=g.price_per_hour,
             )
             for g in cluster.groups
         ],
@@ -140,7 +143,7 @@ def _cluster(cluster: Cluster) -> ClusterDocument:
     )
 
 
-def _options(rules: Rules, cost_model: CostModel) -> OptionsDocument:
+def _options(rules: Rules, cost_model: CostModel, cluster: Cluster) -> OptionsDocument:
     return OptionsDocument(
         activation_compression_ratio=cost_model.compression_ratio,
         overlap=cost_model.overlap,
@@ -152,6 +155,11 @@ def _options(rules: Rules, cost_model: CostModel) -> OptionsDocument:
         use_all=rules.use_all,
         straight_pipeline=rules.straight_pipeline,
         max_stages=rules.max_stages,
+        max_replicas=rules.max_replicas,
+        max_gpus=rules.max_gpus,
+        max_price_per_hour=rules.max_price_per_hour,
+        recompute=rules.recompute,
+        placement=save_placement(rules.placement, cluster),
     )
 
 
@@ -206,7 +214,8 @@ def open_document(document: PlanDocument) -> tuple[Instance, Plan, CostModel]:
         if entry.server not in servers:
             raise InputError(f"a GPU group names '{entry.server}', which is not a server")
     groups = tuple(
-        GpuGroup(servers[g.server], g.gpu, g.count, g.memory_bytes) for g in saved.cluster.groups
+        GpuGroup(servers[g.server], g.gpu, g.count, g.memory_bytes, g.price_per_hour)
+        for g in saved.cluster.groups
     )
     cluster = Cluster(
         tuple(saved.cluster.servers),
@@ -220,6 +229,11 @@ def open_document(document: PlanDocument) -> tuple[Instance, Plan, CostModel]:
         use_all=options.use_all,
         straight_pipeline=options.straight_pipeline,
         max_stages=options.max_stages,
+        max_replicas=options.max_replicas,
+        max_gpus=options.max_gpus,
+        max_price_per_hour=options.max_price_per_hour,
+        recompute=options.recompute,
+        placement=load_placement(options.placement, cluster),
     )
     profiles = {gpu: _profile(saved.graph, gpu) for gpu in cluster.gpu_types}
     instance = build_instance(profiles, cluster, rules)
@@ -257,4 +271,4 @@ def _stage(stage: StageDocument, cluster: Cluster) -> Stage:
                 f"stage {stage.index} uses {entry.gpu} in {entry.server}, which the cluster lacks"
             )
         replicas[place[entry.server, entry.gpu]] += entry.count
-    return Stage(tuple(stage.nodes), tuple(replicas))
+    return Stage(tuple(stage.nodes), tuple(replicas), stage.recompute)

@@ -49,6 +49,22 @@ class Instance:
                     f"there is no profile for GPU type '{gpu}'",
                     hint="Every GPU type of the cluster needs a profile",
                 )
+        self._check_placement()
+
+    def _check_placement(self) -> None:
+        placement = self.rules.placement
+        for node in placement.named:
+            if node not in self.graph.by_id:
+                raise InputError(f"a constraint names '{node}', which is not a layer")
+        for node, groups in placement.forbidden:
+            if any(not 0 <= g < len(self.cluster.groups) for g in groups):
+                raise InputError(f"a constraint on '{node}' names a GPU group that does not exist")
+        priced = [g.price_per_hour is not None for g in self.cluster.groups]
+        if self.rules.max_price_per_hour is not None and not all(priced):
+            raise InputError(
+                "a limit on the price needs a price for every GPU group",
+                hint="Add price_per_hour to each group of the cluster.yaml",
+            )
 
     @cached_property
     def graph(self) -> LayerGraph:
@@ -79,9 +95,55 @@ class Instance:
         }
 
     @cached_property
+    def type_forward_s(self) -> dict[str, NDArray[np.float64]]:
+        """Forward seconds of each node, by GPU type; shape (nodes,)."""
+        return {
+            gpu: np.array([graph.by_id[node].forward_ms / 1000 for node in self.nodes])
+            for gpu, graph in self.profiles.items()
+        }
+
+    @cached_property
     def time_s(self) -> NDArray[np.float64]:
         """Forward plus backward seconds, shape (groups, nodes)."""
         return np.array([self.type_time_s[g.gpu] for g in self.cluster.groups])
+
+    @cached_property
+    def forward_s(self) -> NDArray[np.float64]:
+        """Forward seconds, shape (groups, nodes)."""
+        return np.array([self.type_forward_s[g.gpu] for g in self.cluster.groups])
+
+    @cached_property
+    def forbidden(self) -> NDArray[np.bool_]:
+        """Whether a node's stage may not use a group, shape (groups, nodes)."""
+        table = np.zeros((len(self.cluster.groups), len(self.nodes)), dtype=bool)
+        for node, groups in self.rules.placement.forbidden:
+            if node in self.index:
+                table[list(groups), self.index[node]] = True
+        return table
+
+    @cached_property
+    def pinned(self) -> dict[int, int]:
+        """Stage number of each pinned node, by position."""
+        return {self.index[node]: k for node, k in self.rules.placement.stage if node in self.index}
+
+    @cached_property
+    def together(self) -> tuple[tuple[int, ...], ...]:
+        """Sets of nodes that share a stage, as positions; sets that overlap are joined."""
+        sets: list[set[int]] = []
+        for names in self.rules.placement.together:
+            merged = {self.index[node] for node in names if node in self.index}
+            apart = [s for s in sets if not s & merged]
+            for met in (s for s in sets if s & merged):
+                merged |= met
+            sets = [*apart, merged]
+        return tuple(tuple(sorted(s)) for s in sets if len(s) > 1)
+
+    @cached_property
+    def old_stage(self) -> tuple[int, ...]:
+        """Stage of each node in the plan to keep; -1 where it has none."""
+        kept = self.rules.placement.kept
+        old = {} if kept is None else kept.stage_of
+        return tuple(old.get(node, -1) for node in self.nodes)
 
     @cached_property
     def activation_bytes(self) -> NDArray[np.float64]:

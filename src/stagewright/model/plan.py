@@ -28,10 +28,13 @@ class Stage:
         Names of the layers.
     replicas
         GPUs used of each group of the cluster, shape (groups,).
+    recompute
+        Whether the stage runs forward again in its backward pass instead of keeping activations.
     """
 
     nodes: tuple[str, ...]
     replicas: tuple[int, ...]
+    recompute: bool = False
 
     @property
     def replica_count(self) -> int:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from stagewright.model.boundary import Bandwidth, Bytes, Latency, Memory, Milliseconds, Seconds
 from stagewright.model.costs import Dispatch
 from stagewright.model.plan import Status
-from stagewright.model.rules import Optimizer, Versions
+from stagewright.model.rules import Optimizer, Recompute, Versions
 
 SCHEMA: Literal["stagewright.plan/1"] = "stagewright.plan/1"
 
@@ -60,6 +60,7 @@ class StageDocument(_Part):
     output_transfer_s: Seconds
     time_s: Seconds
     memory_bytes: Bytes
+    recompute: bool = False
     ranks: list[Index]
 
 
@@ -88,6 +89,7 @@ class GroupDocument(_Part):
     gpu: str
     count: Count
     memory_bytes: Memory | None
+    price_per_hour: Bytes | None = None
 
 
 class ClusterDocument(_Part):
@@ -97,6 +99,43 @@ class ClusterDocument(_Part):
     groups: list[GroupDocument]
     bandwidth_bytes_per_s: list[list[Bandwidth]]
     latency_s: list[list[Latency]]
+
+
+class PinDocument(_Part):
+    """A layer that must lie in one stage."""
+
+    node: str
+    stage: Index
+
+
+class GpusDocument(_Part):
+    """One GPU group by its server and type."""
+
+    server: str
+    gpu: str
+
+
+class ForbiddenDocument(_Part):
+    """GPU groups that must not hold a layer."""
+
+    node: str
+    groups: list[GpusDocument]
+
+
+class KeptDocument(_Part):
+    """A plan that was in use, and how many layers may leave their stage."""
+
+    stages: list[list[str]]
+    most_moved: Index
+
+
+class PlacementDocument(_Part):
+    """Demands on single layers."""
+
+    stage: list[PinDocument] = []
+    forbidden: list[ForbiddenDocument] = []
+    together: list[list[str]] = []
+    kept: KeptDocument | None = None
 
 
 class OptionsDocument(_Part):
@@ -112,6 +151,11 @@ class OptionsDocument(_Part):
     use_all: bool
     straight_pipeline: bool
     max_stages: Count | None
+    max_replicas: Count | None = None
+    max_gpus: Count | None = None
+    max_price_per_hour: Bytes | None = None
+    recompute: Recompute = Recompute.NEVER
+    placement: PlacementDocument = PlacementDocument()
 
 
 class InstanceDocument(_Part):

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from stagewright.model.placement import Placement
+
 
 class Versions(StrEnum):
     """How many versions of the weights a replica keeps.
@@ -32,6 +34,24 @@ class Optimizer(StrEnum):
         return {"sgd": 0, "momentum": 1, "adam": 2}[self.value]
 
 
+class Recompute(StrEnum):
+    """Whether stages keep their activations or compute them again in the backward pass.
+
+    A stage that recomputes keeps only its input for each minibatch in flight, and runs forward
+    twice (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016). ``auto`` lets the
+    planner decide for each stage.
+    """
+
+    NEVER = "never"
+    ALWAYS = "always"
+    AUTO = "auto"
+
+    @property
+    def choices(self) -> tuple[bool, ...]:
+        """What a stage may do: keep (``False``), recompute (``True``)."""
+        return {"never": (False,), "always": (True,), "auto": (False, True)}[self.value]
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryModel:
     """Bytes that one replica of a stage holds under 1F1B."""
@@ -56,6 +76,16 @@ class MemoryModel:
         """Bytes of one replica: in-flight activations and all copies of the weights."""
         return in_flight * activation + self.weight_copies(in_flight) * parameters
 
+    def recomputed_bytes(
+        self, activation: float, parameters: float, in_flight: int, cut_bytes: float
+    ) -> float:
+        """Bytes of one replica that recomputes.
+
+        The stage's input for each minibatch in flight, the activations of the one minibatch whose
+        backward pass runs, and all copies of the weights.
+        """
+        return in_flight * cut_bytes + activation + self.weight_copies(in_flight) * parameters
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -71,8 +101,14 @@ class Rules:
         Every GPU must be used.
     straight_pipeline
         No stage is replicated.
-    max_stages
-        At most so many stages, or ``None``.
+    max_stages, max_replicas, max_gpus
+        At most so many stages, replicas of one stage, GPUs in all; or ``None``.
+    max_price_per_hour
+        At most this sum of the prices of the GPUs in use, or ``None``.
+    recompute
+        Whether stages recompute their activations.
+    placement
+        Demands on single layers.
     """
 
     use_memory: bool = False
@@ -80,3 +116,13 @@ class Rules:
     use_all: bool = False
     straight_pipeline: bool = False
     max_stages: int | None = None
+    max_replicas: int | None = None
+    max_gpus: int | None = None
+    max_price_per_hour: float | None = None
+    recompute: Recompute = Recompute.NEVER
+    placement: Placement = Placement()
+
+    def most_replicas(self, gpus: int) -> int:
+        """Replicas that one stage may have, of so many GPUs."""
+        limits = (1 if self.straight_pipeline else gpus, self.max_replicas, self.max_gpus)
+        return min(limit for limit in limits if limit is not None)
