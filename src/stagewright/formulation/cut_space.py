@@ -79,24 +79,26 @@ class CutSpace:
         padded[:, : self.members.shape[1]] = self.members
         return np.packbits(padded, axis=1).view(np.uint64)
 
-    def larger(self, i: int) -> NDArray[np.int64]:
-        """Indices of the ideals that contain ideal ``i`` and more."""
+    def larger(self, i: int, among: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """Indices of the ideals that contain ideal ``i`` and more; of ``among`` if it is given."""
         after = np.arange(i + 1, len(self))
+        if among is not None:
+            after = after[among[i + 1 :]]
         if self.is_chain:
             return after
         inside: NDArray[np.int64] = after[
-            ((self._packed[i + 1 :] & self._packed[i]) == self._packed[i]).all(axis=1)
+            ((self._packed[after] & self._packed[i]) == self._packed[i]).all(axis=1)
         ]
         return inside
 
 
-def all_ideals(instance: Instance) -> CutSpace:
+def all_ideals(instance: Instance, limit: int = MAX_IDEALS) -> CutSpace:
     """Enumerate every ideal of the graph.
 
     Raises
     ------
     DoesNotApply
-        If there are more than :data:`MAX_IDEALS`.
+        If there are more than ``limit``.
     """
     size = len(instance.nodes)
     needs = [sum(1 << u for u in producers) for producers in instance.producers]
@@ -110,9 +112,9 @@ def all_ideals(instance: Instance) -> CutSpace:
             for v in range(size):
                 if not ideal >> v & 1 and needs[v] & ideal == needs[v]:
                     following.add(ideal | 1 << v)
-            if len(found) + len(following) > MAX_IDEALS or time.monotonic() > deadline:
+            if len(found) + len(following) > limit or time.monotonic() > deadline:
                 raise DoesNotApply(
-                    f"the graph can be cut in more than {MAX_IDEALS:,} ways (many parallel "
+                    f"the graph can be cut in more than {limit:,} ways (many parallel "
                     "branches), too many for an exact dynamic programme. "
                     "Use --planner cpsat or linear-dp"
                 )
@@ -121,6 +123,14 @@ def all_ideals(instance: Instance) -> CutSpace:
         layer = following
     members = np.array([[ideal >> v & 1 for v in range(size)] for ideal in ordered], dtype=bool)
     return CutSpace(instance, members, is_chain=len(ordered) == size + 1)
+
+
+def family(instance: Instance, members: NDArray[np.bool_]) -> CutSpace:
+    """Return the ideals whose rows ``members`` holds, shape (ideals, nodes), and the two ends."""
+    size = len(instance.nodes)
+    ends = np.array([np.zeros(size, dtype=bool), np.ones(size, dtype=bool)])
+    rows = np.unique(np.concatenate([ends, members]), axis=0)
+    return CutSpace(instance, rows[np.argsort(rows.sum(axis=1), kind="stable")], is_chain=False)
 
 
 def prefixes(instance: Instance, order: Sequence[int]) -> CutSpace:

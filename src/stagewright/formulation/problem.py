@@ -30,6 +30,10 @@ class Progress:
     bound_s: float | None
 
 
+TECHNIQUES = ("warm-start", "contraction", "bounds", "work-cuts", "flat-search")
+"""What ``cpsat`` does beside handing the plain model to the solver; see docs/benchmarks.md."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Limits and switches of a planning run.
@@ -46,6 +50,8 @@ class Settings:
         Let ``pipedream-dp`` leave machines idle (its ``--use_fewer_machines``).
     on_progress
         Called whenever the best plan or the bound improves.
+    without
+        Techniques that ``cpsat`` is to do without (:data:`TECHNIQUES`), to measure what they bring.
     stop
         Set it to make a planner return the best plan so far.
     began
@@ -58,6 +64,7 @@ class Settings:
     seed: int = 0
     fewer_machines: bool = False
     on_progress: Callable[[Progress], None] | None = None
+    without: frozenset[str] = frozenset()
     stop: threading.Event = field(default_factory=threading.Event)
     began: float = field(default_factory=time.monotonic)
 

@@ -16,27 +16,26 @@ from stagewright.model.plan import Plan
 TIME_SHARE = 0.4
 """Part of the time limit that the fast planners may take."""
 
-PLANNERS: tuple[Planner, ...] = (
-    SingleGpu(),
-    DataParallel(),
-    EqualSplit(),
-    LinearDp(),
-    PipeDreamDp(),
-    SparsePipeDp(),
-)
+BY_HAND: tuple[Planner, ...] = (SingleGpu(), DataParallel(), EqualSplit())
+SEARCHED: tuple[Planner, ...] = (LinearDp(), PipeDreamDp(), SparsePipeDp())
+
+Start = tuple[float, Plan] | None
+"""A valid plan with its period, if there is one."""
 
 
-def warm_start(problem: Problem, settings: Settings) -> tuple[float, Plan] | None:
-    """Return the best valid (period, plan) of all fast planners, or ``None``.
+def warm_start(
+    problem: Problem, settings: Settings, planners: tuple[Planner, ...] = BY_HAND + SEARCHED
+) -> Start:
+    """Return the best valid (period, plan) of some fast planners, or ``None``.
 
     Starting from all of them makes sure that no exact search ends below any of them. Products of
     shares and times are hard for CP-SAT, so under proportional dispatch ``exact-dp`` lends its
     plan too, where it applies; the bound stays CP-SAT's own.
     """
-    best: tuple[float, Plan] | None = None
+    best: Start = None
     some = settings.started(TIME_SHARE)
     exact: tuple[Planner, ...] = (ExactDp(),) if is_proportional(problem.cost_model) else ()
-    for planner in (*PLANNERS, *exact):
+    for planner in (*planners, *exact):
         if some.expired and best is not None:
             break
         try:
@@ -50,3 +49,10 @@ def warm_start(problem: Problem, settings: Settings) -> tuple[float, Plan] | Non
         if judged.valid and (best is None or judged.period_s < best[0]):
             best = judged.period_s, plan
     return best
+
+
+def better(one: Start, other: Start) -> Start:
+    """Return the plan with the shorter period; the first of two that are alike."""
+    if one is None or (other is not None and other[0] < one[0]):
+        return other
+    return one

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from stagewright.formulation.bounds import WorkBound, period_bound_s, stage_work, work_bound
 from stagewright.formulation.cpsat.search import Search
 from stagewright.formulation.cpsat.variables import Formulation
+from stagewright.formulation.flat_costs import FlatCosts
+from stagewright.formulation.flat_search import FlatSearch
 from stagewright.formulation.problem import Outcome, Problem, Progress, Settings
 from stagewright.formulation.rates import rates_of
 from stagewright.formulation.reduced_graph import reduce_graph
-from stagewright.formulation.warm_start import warm_start
+from stagewright.formulation.warm_start import BY_HAND, SEARCHED, Start, better, warm_start
 from stagewright.model.costs import is_proportional
 from stagewright.model.errors import DisagreementError, NoPlanFound
 from stagewright.model.evaluate import evaluate
@@ -18,6 +20,8 @@ from stagewright.model.plan import Plan, Status
 
 PROVEN_GAP = 1e-6
 TIME_SHARE = 0.3
+FLAT_SHARE = 0.7
+"""Part of the time that is left for the search before any solver, where the cluster is flat."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,13 @@ class CpSat:
 
     def solve(self, problem: Problem, settings: Settings) -> Outcome:
         """Start from the fast planners' best plan, then search and prove."""
-        start = warm_start(problem, settings)
+        start, floor = prepare(problem, settings)
+        if start is not None and (
+            start[0] <= 0 or gap_of(start[0], floor) <= max(settings.gap, PROVEN_GAP)
+        ):
+            return self._outcome(start, floor)
         ceiling = start[0] if start is not None else safe_ceiling_s(problem)
-        if ceiling <= 0 and start is not None:
-            return self._outcome(start, 0.0)
-        formulation, work = formulate(problem, ceiling, settings)
+        formulation, work = formulate(problem, ceiling, settings, floor)
         if start is not None:
             floor = formulation.floor_s
             if settings.on_progress is not None:
@@ -93,6 +99,27 @@ class CpSat:
         return Outcome(status, plan, period, bound)
 
 
+def prepare(problem: Problem, settings: Settings) -> tuple[Start, float]:
+    """Return the best plan known before any solver runs, and a proven lower bound.
+
+    Where the bracket around the period of a flat cluster closes, nobody can do better; else the
+    other planners have their say, so that ``cpsat`` never answers worse than any of them.
+    """
+    start = warm_start(problem, settings, BY_HAND)
+    floor = 0.0
+    if start is not None and "flat-search" not in settings.without and FlatCosts.apply(problem):
+        search = FlatSearch(problem, settings.started(FLAT_SHARE), start[0], 0.0)
+        search.run()
+        floor = search.bound_s
+        if search.stages is not None:
+            start = search.period_s, Plan(search.stages, "flat-search")
+        if floor >= start[0] * (1 - max(settings.gap, PROVEN_GAP)):
+            return start, floor
+    if "warm-start" not in settings.without:
+        start = better(start, warm_start(problem, settings, SEARCHED))
+    return start, floor
+
+
 def gap_of(period_s: float, bound_s: float) -> float:
     """Return how far a plan can be from the best, as a fraction of its period."""
     return 0.0 if period_s <= 0 else max(0.0, (period_s - bound_s) / period_s)
@@ -111,17 +138,22 @@ def safe_ceiling_s(problem: Problem) -> float:
 
 
 def formulate(
-    problem: Problem, ceiling_s: float, settings: Settings
+    problem: Problem, ceiling_s: float, settings: Settings, floor_s: float = 0.0
 ) -> tuple[Formulation, WorkBound]:
     """Reduce the graph and bound the period, given that a plan of ``ceiling_s`` is known."""
     instance = problem.instance
     rates = rates_of(problem.cost_model, instance.cluster)
-    graph = reduce_graph(instance, rates, ceiling_s)
+    contract = "contraction" not in settings.without
+    graph = reduce_graph(instance, rates, ceiling_s if contract else float("inf"))
     work = work_bound(graph, instance.cluster.counts)
     mixed = is_proportional(problem.cost_model)
     bound_settings = settings.started(TIME_SHARE)
-    floor = period_bound_s(instance, rates, work.price, ceiling_s, bound_settings, mixed=mixed)
-    floor = min(max(floor, float(work.work.sum()) * (1 - 1e-12)), ceiling_s)
+    floor = max(floor_s, float(work.work.sum()) * (1 - 1e-12))
+    if "bounds" not in settings.without:
+        price = work.price
+        bound = period_bound_s(instance, rates, price, ceiling_s, bound_settings, mixed=mixed)
+        floor = max(floor, bound)
+    floor = min(floor, ceiling_s)
     stronger = stage_work(graph, rates, work.price, ceiling_s, mixed=mixed)
     if stronger is not None:
         work = WorkBound(work.price, stronger)

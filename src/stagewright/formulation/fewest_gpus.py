@@ -1,0 +1,174 @@
+r"""The fewest GPUs that keep a period, over any family of ideals: one flat cluster of like GPUs.
+
+For a period p, H(I) is the least number of GPUs on which the layers outside ideal I keep p::
+
+    H(I) = min over J ⊃ I of m(I, J) + H(J),    H(all) = 0,
+
+m(I, J) the fewest replicas with (T + 2(m-1)P/(βm)) / m <= p for the stage J \ I that also carry
+the cuts at I and J. More GPUs than a stage needs never help its neighbours, for each cut asks for
+replicas of either side by itself. So if all ideals are given, H(∅) > GPUs proves that no plan
+keeps p; and bisecting p gives the best plan. Rules that this recursion does not know (memory,
+limits, demands on layers) only take plans away: the proof stays one, the plan has to be checked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stagewright.formulation.assemble import with_inputs
+from stagewright.formulation.cut_space import CutSpace
+from stagewright.formulation.flat_costs import SLACK, FlatCosts
+from stagewright.formulation.problem import Problem, Settings
+from stagewright.model.costs import SparsePipe
+from stagewright.model.evaluate import evaluate
+from stagewright.model.plan import Plan, Stage
+from stagewright.model.rules import Recompute
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+NEXT = 1 - 8e-7
+"""The next period to try below a plan's: a refusal there proves the plan optimal to 1e-6."""
+
+
+def fewest_replicas(period_s: float, total: Floats, sync: Floats, least: Floats) -> Floats:
+    """Smallest m >= least with ``period m² - total m + sync >= 0``; infinite where there is none.
+
+    ``total`` is T + S and ``sync`` is S = 2P/β. If ``least`` does not satisfy it, it lies between
+    the two roots, and the answer is the larger one.
+    """
+    possible = np.isfinite(least) & (period_s > 0)
+    m = np.where(possible, least, 1.0)
+    fits = period_s * SLACK * m**2 - total * m + sync >= 0
+    root = np.sqrt(np.maximum(total**2 - 4 * period_s * sync, 0.0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        larger = np.ceil((total + root) / (2 * period_s) - 1e-9)
+    return np.where(possible, np.where(fits, m, np.maximum(m, larger)), np.inf)
+
+
+@dataclass
+class FewestGpus:
+    """The recursion over one family of ideals.
+
+    Attributes
+    ----------
+    period_s, stages
+        The best valid plan found so far, or infinity and ``None``.
+    refuted_s
+        The longest period that is proven impossible for plans whose cuts lie in the family.
+    """
+
+    problem: Problem
+    space: CutSpace
+    settings: Settings
+
+    def __post_init__(self) -> None:
+        instance = self.problem.instance
+        self._costs = FlatCosts.of(self.problem)
+        self._time = self.space.time_s[0]
+        if instance.rules.recompute == Recompute.ALWAYS:
+            self._time = self._time + self.space.members @ instance.forward_s[0]
+        self.period_s = float("inf")
+        self.stages: tuple[Stage, ...] | None = None
+        self.refuted_s = 0.0
+
+    def search(self, ceiling_s: float, floor_s: float) -> None:
+        """Narrow down the best period between a proven floor and a known plan's ceiling."""
+        high, low = ceiling_s, floor_s
+        trial = high * NEXT
+        while low < high * NEXT and not self.settings.expired:
+            keeps = self.keeps(trial)
+            if keeps is None:
+                return
+            if keeps:
+                high = min(trial, self.period_s)
+            else:
+                low = trial
+            trial = min((low + high) / 2, high * NEXT)
+
+    def keeps(self, period_s: float) -> bool | None:
+        """Whether some choice of cuts keeps the period; ``None`` if time was over first.
+
+        A plan that keeps it is judged, and remembered if it is valid and the best so far.
+        """
+        stages = self._keep(period_s)
+        if self.settings.expired:
+            return None
+        if stages is None:
+            self.refuted_s = max(self.refuted_s, period_s)
+            return False
+        plan = Plan(stages, "fewest-gpus")
+        judged = evaluate(self.problem.instance, plan, self.problem.cost_model)
+        if judged.valid and judged.period_s < self.period_s:
+            self.period_s, self.stages = judged.period_s, stages
+        return True
+
+    def _keep(self, period_s: float) -> tuple[Stage, ...] | None:
+        """Return stages that keep ``period_s`` on the GPUs there are, or ``None``."""
+        size = len(self.space)
+        asked = self._asked(period_s)
+        # The layers before an ideal need at least the share of the GPUs that their work takes.
+        before = np.ceil(self._time / (period_s * SLACK) - 1e-9)
+        fewest = np.full(size, np.inf)
+        following = np.full(size, -1, dtype=np.int64)
+        replicas = np.zeros(size, dtype=np.int64)
+        fewest[-1] = 0
+        alive = np.zeros(size, dtype=bool)
+        alive[-1] = True
+        for i in np.flatnonzero(np.isfinite(asked))[::-1].tolist():
+            if self.settings.expired:
+                return None
+            left = (self._costs.gpus - before[i] - fewest) * period_s * SLACK
+            promising = alive & (self._time - self._time[i] <= left)
+            larger = self.space.larger(i, promising)
+            if len(larger) == 0:
+                continue
+            m = self._replicas(i, larger, asked, period_s)
+            needed = m + fewest[larger]
+            best = int(needed.argmin())
+            if needed[best] + before[i] <= self._costs.gpus:
+                fewest[i], following[i] = needed[best], larger[best]
+                replicas[i] = int(m[best])
+                alive[i] = True
+        return self._stages(following, replicas) if alive[0] else None
+
+    def _asked(self, period_s: float) -> Floats:
+        """Replicas that the cut at each ideal asks of the stages beside it; infinite: no cut."""
+        asked = self._costs.asked(self.space.cut_bytes, period_s)
+        asked[[0, -1]] = 1.0
+        return asked
+
+    def _replicas(self, i: int, larger: Indices, asked: Floats, period_s: float) -> Floats:
+        """m(I, J) for every larger ideal J; infinite where no number of replicas will do."""
+        space, costs = self.space, self._costs
+        sync = costs.sync_s_per_byte * (space.parameter_bytes[larger] - space.parameter_bytes[i])
+        total = self._time[larger] - self._time[i] + sync
+        room = period_s
+        if i > 0 and not costs.overlap:
+            waits = costs.transfer_s_per_byte * space.cut_bytes[i]
+            if costs.cost_model == SparsePipe.name:
+                room -= waits
+            else:
+                room -= costs.latency_s
+                total = total + waits
+        least = np.ones(len(larger)) if i == 0 and costs.first_sends_for_free else asked[larger]
+        m = fewest_replicas(room, total, sync, np.maximum(least, asked[i]))
+        m[m > costs.most] = np.inf
+        return m
+
+    def _stages(self, following: Indices, replicas: Indices) -> tuple[Stage, ...]:
+        """Read the stages from the start."""
+        instance = self.problem.instance
+        always = instance.rules.recompute == Recompute.ALWAYS
+        stages: list[Stage] = []
+        i = 0
+        while i < len(self.space) - 1:
+            j = int(following[i])
+            inside = np.flatnonzero(self.space.members[j] & ~self.space.members[i])
+            nodes = tuple(instance.nodes[v] for v in inside)
+            stages.append(Stage(nodes, (int(replicas[i]),), always))
+            i = j
+        return with_inputs(instance, stages)

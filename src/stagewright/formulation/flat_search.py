@@ -1,0 +1,194 @@
+"""Bound and plan on one flat cluster of like GPUs, before any solver: boxes, orders, ideals.
+
+Every step moves one side of the bracket [refuted, best plan] around the least period:
+
+- narrow topological orders give plans (:mod:`cut_orders`, :class:`FewestGpus` over prefixes);
+- where the graph has few ideals, :class:`FewestGpus` over all of them closes the bracket;
+- else boxes of ideals are split until the walk over them breaks down, which refutes a period
+  (:mod:`box_bound`); once the boxes that a walk passes hold one ideal each, the recursion over
+  those ideals decides the period exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stagewright.formulation.box_bound import BoxWalk
+from stagewright.formulation.cut_orders import narrow_order
+from stagewright.formulation.cut_space import CutSpace, all_ideals, family, prefixes
+from stagewright.formulation.fewest_gpus import NEXT, FewestGpus
+from stagewright.formulation.flat_costs import FlatCosts
+from stagewright.formulation.ideal_boxes import Box, BoxTree
+from stagewright.formulation.orders import topological_orders
+from stagewright.formulation.problem import Problem, Progress, Settings
+from stagewright.formulation.rates import rates_of
+from stagewright.formulation.reduced_graph import reduce_graph
+from stagewright.model.errors import DoesNotApply
+from stagewright.model.plan import Stage
+
+FEW_IDEALS = 1500
+MANY_BOXES = 40_000
+MANY_MEMBERS = 6000
+SHARES = (0.25, 0.1, 0.4)
+CLOSE = 1e-3
+FEWEST_SPLITS = 50
+PATIENCE = (3_000, 10_000, 40_000)
+"""Splits to spend on one period before an easier one is tried; then more, and more."""
+
+
+@dataclass
+class FlatSearch:
+    """The bracket around the least period of a flat problem.
+
+    Attributes
+    ----------
+    period_s, stages
+        Best valid plan known; stages are ``None`` while it is the caller's own ceiling.
+    bound_s
+        No plan has a smaller period.
+    """
+
+    problem: Problem
+    settings: Settings
+    period_s: float
+    bound_s: float
+    stages: tuple[Stage, ...] | None = None
+    _boxes: list[Box] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Narrow the bracket down until it is closed or time is over."""
+        ideals = self._few_ideals()
+        if ideals is not None:
+            self._exactly(ideals)
+            return
+        tree = self._tree()
+        for order in self._orders(tree):
+            if self._done:
+                return
+            self._try(prefixes(self.problem.instance, order))
+        self._split_boxes(tree)
+
+    @property
+    def _done(self) -> bool:
+        closed = self.bound_s >= self.period_s * min(NEXT, 1 - self.settings.gap)
+        return closed or self.settings.expired
+
+    def _few_ideals(self) -> CutSpace | None:
+        try:
+            return all_ideals(self.problem.instance, FEW_IDEALS)
+        except DoesNotApply:
+            return None
+
+    def _tree(self) -> BoxTree:
+        instance = self.problem.instance
+        rates = rates_of(self.problem.cost_model, instance.cluster)
+        graph = reduce_graph(instance, rates, self.period_s)
+        return BoxTree(graph, graph.time_s[0])
+
+    def _exactly(self, ideals: CutSpace) -> None:
+        search = FewestGpus(self.problem, ideals, self.settings)
+        search.search(self.period_s, self.bound_s)
+        self._take(search)
+        self._refute(search.refuted_s)
+
+    def _take(self, search: FewestGpus) -> None:
+        if search.stages is not None and search.period_s < self.period_s:
+            self.period_s, self.stages = search.period_s, search.stages
+            self._tell()
+
+    def _refute(self, period_s: float) -> None:
+        if period_s > self.bound_s:
+            self.bound_s = period_s
+            self._tell()
+
+    def _tell(self) -> None:
+        if self.settings.on_progress is not None:
+            progress = Progress(self.settings.wall_s, self.period_s, self.bound_s)
+            self.settings.on_progress(progress)
+
+    def _try(self, space: CutSpace) -> None:
+        """Look for a better plan whose cuts lie in ``space``."""
+        search = FewestGpus(self.problem, space, self.settings)
+        search.search(self.period_s, self.bound_s)
+        self._take(search)
+
+    def _orders(self, tree: BoxTree) -> Iterator[Sequence[int]]:
+        """Plain topological orders, then narrow ones on top of each."""
+        plain = topological_orders(self.problem.instance)
+        yield from plain
+        for share in SHARES:
+            for order in plain:
+                place = {v: i for i, v in enumerate(order)}
+                base = tree.order_like(place)
+                yield [
+                    v
+                    for b in narrow_order(tree, base, share)
+                    for v in sorted(tree.graph.blocks[b], key=place.__getitem__)
+                ]
+
+    def _split_boxes(self, tree: BoxTree) -> None:
+        """Refute longer and longer periods, easier ones first."""
+        costs = FlatCosts.of(self.problem)
+        self._boxes = [tree.whole()]
+        for patience in PATIENCE:
+            stuck_s = self.period_s
+            while not self._done and len(self._boxes) < MANY_BOXES:
+                stuck_s = min(stuck_s, self.period_s)
+                if stuck_s - self.bound_s < CLOSE * self.period_s / 5 and stuck_s < self.period_s:
+                    break
+                near = self.period_s - self.bound_s < CLOSE * self.period_s
+                trial = self.period_s * NEXT if near else (self.bound_s + stuck_s) / 2
+                if not self._decide(tree, costs, trial, patience):
+                    stuck_s = trial
+
+    def _decide(self, tree: BoxTree, costs: FlatCosts, period_s: float, patience: int) -> bool:
+        """Refute a period or find a plan that keeps it; return whether that was done in time."""
+        open_ = self._boxes
+        closed: list[Box] = []
+        while not self.settings.expired and patience > 0 and len(closed) < MANY_BOXES:
+            passed = BoxWalk(open_, tree, costs, period_s).passed()
+            if passed is None:
+                self._refute(period_s)
+                break
+            # What no walk passes now, none passes once other boxes are split.
+            closed += [box for box, alive in zip(open_, passed, strict=True) if not alive]
+            open_ = [box for box, alive in zip(open_, passed, strict=True) if alive]
+            wide = sorted((b for b in open_ if not b.single), key=lambda box: -box.width_s)
+            if not wide:
+                self._boxes = open_ + closed
+                return self._decide_exactly(tree, open_, period_s)
+            wide = wide[: max(FEWEST_SPLITS, len(open_) // 4)]
+            open_ = _split(tree, open_, wide)
+            patience -= len(wide)
+        self._boxes = open_ + closed
+        return self.bound_s >= period_s
+
+    def _decide_exactly(self, tree: BoxTree, alive: list[Box], period_s: float) -> bool:
+        """Decide a period over the only ideals that a plan which keeps it can be cut at."""
+        if len(alive) > MANY_MEMBERS:
+            return False
+        instance = self.problem.instance
+        members = np.zeros((len(alive), len(instance.nodes)), dtype=bool)
+        for row, box in zip(members, alive, strict=True):
+            for b in np.flatnonzero(box.inside).tolist():
+                row[list(tree.graph.blocks[b])] = True
+        search = FewestGpus(self.problem, family(instance, members), self.settings)
+        keeps = search.keeps(period_s)
+        if keeps is None:
+            return False
+        if not keeps:
+            self._refute(period_s)
+            return True
+        before = self.period_s
+        self._take(search)
+        return self.period_s < before
+
+
+def _split(tree: BoxTree, boxes: list[Box], wide: list[Box]) -> list[Box]:
+    """Return the boxes with the halves of the wide ones in their places."""
+    split = {id(box) for box in wide}
+    halves = [half for box in wide for half in tree.split(box)]
+    return [box for box in boxes if id(box) not in split] + halves
