@@ -1,11 +1,12 @@
 """Hypothesis strategies for planning problems that brute force manages in a second.
 
-``from random_instances import COST_MODELS, instances_for, problems``. At most eight layers,
-:data:`MAX_IDEALS` places to cut, three servers, three GPU groups and four GPUs.
+``from random_instances import COST_MODELS, constrained_instances, instances_for, problems``. At
+most eight layers, :data:`MAX_IDEALS` places to cut, three servers, three GPU groups and four GPUs.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 
@@ -18,7 +19,8 @@ from stagewright.model.cluster import Cluster, GpuGroup
 from stagewright.model.costs import CostModel, PipeDream, SparsePipe, Topology
 from stagewright.model.graph import LayerGraph
 from stagewright.model.instance import Instance, build_instance
-from stagewright.model.rules import MemoryModel, Optimizer, Rules, Versions
+from stagewright.model.placement import Kept, Placement
+from stagewright.model.rules import MemoryModel, Optimizer, Recompute, Rules, Versions
 
 MAX_IDEALS = 40
 GPU_TYPES = ("TitanV", "TitanXP", "RTX")
@@ -134,10 +136,19 @@ def memory_rules(draw: st.DrawFn) -> Rules:
 def with_memory(cluster: Cluster, memory_bytes: Sequence[float | None]) -> Cluster:
     """The cluster with so many bytes on each group's GPUs."""
     groups = tuple(
-        GpuGroup(group.server, group.gpu, group.count, n_bytes)
+        dataclasses.replace(group, memory_bytes=n_bytes)
         for group, n_bytes in zip(cluster.groups, memory_bytes, strict=True)
     )
-    return Cluster(cluster.servers, groups, cluster.bandwidth_bytes_per_s, cluster.latency_s)
+    return dataclasses.replace(cluster, groups=groups)
+
+
+def with_prices(cluster: Cluster, prices_per_hour: Sequence[float]) -> Cluster:
+    """The cluster at these prices of each group's GPUs."""
+    groups = tuple(
+        dataclasses.replace(group, price_per_hour=price)
+        for group, price in zip(cluster.groups, prices_per_hour, strict=True)
+    )
+    return dataclasses.replace(cluster, groups=groups)
 
 
 @st.composite
@@ -208,3 +219,67 @@ def instances_for(
 ) -> st.SearchStrategy[Instance]:
     """Instances on which a cost model is defined."""
     return small_instances(small_graphs(chain=chain), CLUSTERS[cost_model], rules)
+
+
+# --- limits, recomputing, and demands on single layers ---------------------------------------
+
+rarely = st.sampled_from([False, False, True])
+"""Whether a demand is made at all: with too many at once, nothing is feasible."""
+
+
+@st.composite
+def limits(draw: st.DrawFn, rules: Rules, cluster: Cluster) -> Rules:
+    """The rules with limits on replicas, GPUs and price, and any rule on recomputing."""
+    whole = sum(x * n for x, n in zip(cluster.prices_per_hour, cluster.counts, strict=True))
+    shares = st.sampled_from([0.3, 0.5, 0.75, 1.0])
+    return dataclasses.replace(
+        rules,
+        max_replicas=draw(st.integers(1, 3)) if draw(rarely) else None,
+        max_gpus=draw(st.integers(1, 4)) if draw(rarely) else None,
+        max_price_per_hour=whole * draw(shares) if draw(rarely) else None,
+        recompute=draw(st.sampled_from(Recompute)),
+    )
+
+
+@st.composite
+def placements(draw: st.DrawFn, instance: Instance) -> Placement:
+    """Demands on a few layers; the plan to keep need not be one, nor know every layer."""
+    nodes = st.sampled_from(instance.nodes)
+    groups = st.integers(0, len(instance.cluster.groups) - 1)
+    pins = draw(st.dictionaries(nodes, st.integers(0, 3), max_size=2)) if draw(rarely) else {}
+    banned = st.tuples(nodes, st.sets(groups, min_size=1).map(lambda x: tuple(sorted(x))))
+    sets = st.sets(nodes, min_size=2, max_size=3).map(lambda x: tuple(sorted(x)))
+    shared = draw(rarely) and len(instance.nodes) > 1
+    return Placement(
+        stage=tuple(pins.items()),
+        forbidden=tuple(draw(st.lists(banned, max_size=2))) if draw(rarely) else (),
+        together=tuple(draw(st.lists(sets, max_size=2))) if shared else (),
+        kept=draw(kept_plans(instance)) if draw(rarely) else None,
+    )
+
+
+@st.composite
+def kept_plans(draw: st.DrawFn, instance: Instance) -> Kept:
+    """A plan in use for some of the layers, and for one that is gone."""
+    count = draw(st.integers(1, 3))
+    stages: list[list[str]] = [[] for _ in range(count)]
+    stages[0].append("gone")
+    for v, node in enumerate(instance.nodes):
+        around = count * v // len(instance.nodes)
+        k = draw(st.sampled_from([around, around, *range(-1, count)]))
+        if k >= 0:
+            stages[k].append(node)
+    return Kept(tuple(map(tuple, stages)), draw(st.integers(0, 3)))
+
+
+@st.composite
+def constrained_instances(draw: st.DrawFn, cost_model: str, max_nodes: int = 6) -> Instance:
+    """An instance on which a cost model is defined, under any mixture of all rules."""
+    graphs = small_graphs(max_nodes)
+    instance = draw(small_instances(graphs, CLUSTERS[cost_model], small_rules()))
+    prices = [draw(st.sampled_from([0.0, 0.5, 1.0, 2.5])) for _ in instance.cluster.groups]
+    cluster = with_prices(instance.cluster, prices)
+    rules = dataclasses.replace(
+        draw(limits(instance.rules, cluster)), placement=draw(placements(instance))
+    )
+    return build_instance(dict(instance.profiles), cluster, rules)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +13,24 @@ from stagewright.formulation.orders import topological_orders
 from stagewright.formulation.problem import Outcome, Problem, Settings
 from stagewright.model.evaluate import evaluate
 from stagewright.model.plan import Plan, Stage, Status
+from stagewright.model.rules import Recompute
 
 
 def _unit(size: int, position: int) -> tuple[int, ...]:
     return tuple(int(g == position) for g in range(size))
+
+
+def _best_whole(problem: Problem, name: str, replicas: Iterable[tuple[int, ...]]) -> Outcome:
+    """Take the best way to run everything in one stage: one that is valid, or any."""
+    instance = problem.instance
+    found: list[tuple[bool, float, int, Plan]] = []
+    for counts, recompute in itertools.product(replicas, instance.rules.recompute.choices):
+        stages = with_inputs(instance, [Stage(instance.nodes, counts, recompute)])
+        plan = Plan(stages, name)
+        judged = evaluate(instance, plan, problem.cost_model)
+        found.append((not judged.valid, judged.period_s, len(found), plan))
+    _, period, _, plan = min(found)
+    return Outcome(Status.FEASIBLE, plan, period)
 
 
 @dataclass(frozen=True)
@@ -30,16 +46,8 @@ class SingleGpu:
     def solve(self, problem: Problem, settings: Settings) -> Outcome:
         """Try each group and keep the best that is valid, or the best at all."""
         del settings
-        instance = problem.instance
-        groups = len(instance.cluster.groups)
-        found = []
-        for g in range(groups):
-            stages = with_inputs(instance, [Stage(instance.nodes, _unit(groups, g))])
-            plan = Plan(stages, self.name)
-            judged = evaluate(instance, plan, problem.cost_model)
-            found.append((not judged.valid, judged.period_s, g, plan))
-        _, period, _, plan = min(found, key=lambda x: x[:3])
-        return Outcome(Status.FEASIBLE, plan, period)
+        groups = len(problem.instance.cluster.groups)
+        return _best_whole(problem, self.name, [_unit(groups, g) for g in range(groups)])
 
 
 @dataclass(frozen=True)
@@ -55,9 +63,7 @@ class DataParallel:
     def solve(self, problem: Problem, settings: Settings) -> Outcome:
         """One stage with all replicas."""
         del settings
-        instance = problem.instance
-        stages = with_inputs(instance, [Stage(instance.nodes, instance.cluster.counts)])
-        return Outcome(Status.FEASIBLE, Plan(stages, self.name))
+        return _best_whole(problem, self.name, [problem.instance.cluster.counts])
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,8 @@ class EqualSplit:
         instance = problem.instance
         order = topological_orders(instance)[0]
         gpus = [g for g, n in enumerate(instance.cluster.counts) for _ in range(n)]
-        if instance.rules.max_stages is not None:
-            gpus = gpus[: instance.rules.max_stages]
+        gpus = gpus[: instance.rules.max_stages][: instance.rules.max_gpus]
+        recompute = instance.rules.recompute == Recompute.ALWAYS
         running = np.cumsum(instance.time_s[0][list(order)])
         middle = running - instance.time_s[0][list(order)] / 2
         total = float(running[-1]) or 1.0
@@ -87,5 +93,6 @@ class EqualSplit:
             nodes = tuple(
                 instance.nodes[v] for v, s in zip(order, share, strict=True) if s == number
             )
-            stages.append(Stage(nodes, _unit(len(instance.cluster.groups), gpus[len(stages)])))
+            unit = _unit(len(instance.cluster.groups), gpus[len(stages)])
+            stages.append(Stage(nodes, unit, recompute))
         return Outcome(Status.FEASIBLE, Plan(with_inputs(instance, stages), self.name))

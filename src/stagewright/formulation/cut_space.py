@@ -1,7 +1,8 @@
 """Where a graph can be cut: order ideals (sets closed under producers) and their figures.
 
 A plan's stages are the differences of a growing sequence of ideals; that makes every stage
-convex. A chain of n layers has n + 1 ideals; parallel branches multiply them.
+convex. A chain of n layers has n + 1 ideals; parallel branches multiply them. Ideals that part
+layers which belong together are left out.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from stagewright.formulation.units import units_of
 from stagewright.model.errors import DoesNotApply
 from stagewright.model.instance import Instance
 
@@ -52,6 +54,12 @@ class CutSpace:
         return total
 
     @cached_property
+    def forward_s(self) -> Floats:
+        """Forward seconds of each ideal on each group's type, shape (groups, ideals)."""
+        total: Floats = self.instance.forward_s @ self.members.T
+        return total
+
+    @cached_property
     def parameter_bytes(self) -> Floats:
         """Parameter bytes of each ideal."""
         total: Floats = self.members @ self.instance.parameter_bytes
@@ -71,6 +79,11 @@ class CutSpace:
             if consumers:
                 outside = ~self.members[:, list(consumers)].all(axis=1)
                 total += self.instance.activation_bytes[v] * (self.members[:, v] & outside)
+        return total
+
+    def count(self, layers: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Count the layers of each ideal that are marked in ``layers``, shape (…, nodes)."""
+        total: NDArray[np.int64] = layers.astype(np.int64) @ self.members.T
         return total
 
     @cached_property
@@ -100,8 +113,9 @@ def all_ideals(instance: Instance, limit: int = MAX_IDEALS) -> CutSpace:
     DoesNotApply
         If there are more than ``limit``.
     """
-    size = len(instance.nodes)
-    needs = [sum(1 << u for u in producers) for producers in instance.producers]
+    units = units_of(instance)
+    size = len(units)
+    needs = [sum(1 << u for u in producers) for producers in units.producers]
     found: set[int] = {0}
     layer = {0}
     deadline = time.monotonic() + MAX_SECONDS
@@ -121,7 +135,10 @@ def all_ideals(instance: Instance, limit: int = MAX_IDEALS) -> CutSpace:
         found |= following
         ordered += sorted(following)
         layer = following
-    members = np.array([[ideal >> v & 1 for v in range(size)] for ideal in ordered], dtype=bool)
+    held = np.array([[ideal >> v & 1 for v in range(size)] for ideal in ordered], dtype=bool)
+    members = np.zeros((len(ordered), len(instance.nodes)), dtype=bool)
+    for unit, layers in enumerate(units.layers):
+        members[:, list(layers)] = held[:, [unit]]
     return CutSpace(instance, members, is_chain=len(ordered) == size + 1)
 
 
@@ -139,4 +156,6 @@ def prefixes(instance: Instance, order: Sequence[int]) -> CutSpace:
     position = np.empty(size, dtype=np.int64)
     position[list(order)] = np.arange(size)
     members = position[None, :] < np.arange(size + 1)[:, None]
+    for layers in map(list, instance.together):
+        members = members[members[:, layers].all(axis=1) | ~members[:, layers].any(axis=1)]
     return CutSpace(instance, members, is_chain=True)

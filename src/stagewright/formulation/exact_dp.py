@@ -8,13 +8,15 @@ from stagewright.formulation.assemble import with_inputs
 from stagewright.formulation.cut_space import CutSpace, all_ideals
 from stagewright.formulation.linear_dp import best_linear
 from stagewright.formulation.problem import Outcome, Problem, Settings
-from stagewright.formulation.resources import exact_resources, exact_size
+from stagewright.formulation.rates import rates_of
+from stagewright.formulation.resources import ResourceSpace, exact_resources, exact_size
 from stagewright.formulation.stage_dp import StageDp
 from stagewright.model.errors import DoesNotApply
 from stagewright.model.plan import Plan, Status
 
 MAX_WORK = 4_000_000_000
-MAX_CELLS = 100_000_000
+MAX_TRANSITIONS = 50_000_000
+MAX_CELLS = 300_000_000
 MAX_GPUS = 500
 
 
@@ -26,11 +28,12 @@ class ExactDp:
     summary: str = "exact dynamic programme with proof (graphs with few parallel branches)"
 
     def check(self, problem: Problem) -> None:
-        """Refuse clusters whose GPU counts alone are too many."""
-        transitions = exact_size(problem.instance.cluster, problem.instance.rules)
+        """Refuse clusters whose GPU counts, times what the rules count, are too many."""
+        transitions = exact_size(problem.instance)
         chain = len(problem.instance.nodes)
         many = problem.instance.cluster.gpu_count > MAX_GPUS
-        if many or transitions * chain * chain // 2 > MAX_WORK:
+        work = transitions * chain * chain // 2
+        if many or transitions > MAX_TRANSITIONS or work > MAX_WORK:
             raise DoesNotApply(
                 f"the cluster has {transitions:,} ways to hand out GPUs, too many for an exact "
                 "dynamic programme. Use --planner cpsat or linear-dp"
@@ -40,8 +43,8 @@ class ExactDp:
         """Return the best plan, proven."""
         instance = problem.instance
         space = all_ideals(instance)
-        resources = exact_resources(instance.cluster, instance.rules)
-        _check_work(space, resources.transitions, len(resources.gpus))
+        resources = exact_resources(instance)
+        _check_work(space, resources, problem)
         # On a chain the linear recursion is this one: nothing to gain from a ceiling.
         start = None if space.is_chain else best_linear(problem, settings)
         ceiling = float("inf") if start is None else start[0]
@@ -60,9 +63,14 @@ class ExactDp:
         return Outcome(Status.OPTIMAL, plan, period, period)
 
 
-def _check_work(space: CutSpace, transitions: int, states: int) -> None:
+def _check_work(space: CutSpace, resources: ResourceSpace, problem: Problem) -> None:
+    """Refuse what would take hours, or more memory than a workstation has."""
     pairs = sum(len(space.larger(i)) for i in range(len(space)))
-    if pairs * transitions > MAX_WORK or len(space) * states > MAX_CELLS:
+    rates = rates_of(problem.cost_model, problem.instance.cluster)
+    replicas = {choice.replicas for choice in resources.choices}
+    keys = {rates.key(x, is_first=first) for x in replicas for first in (False, True)}
+    transitions, cells = resources.transitions, len(space) * len(resources.gpus) * len(keys)
+    if pairs * transitions > MAX_WORK or cells > MAX_CELLS:
         raise DoesNotApply(
             f"{len(space):,} cuts and {transitions:,} ways to hand out GPUs are too many for an "
             "exact dynamic programme. Use --planner cpsat or linear-dp"

@@ -75,17 +75,17 @@ def _searches(
 
     One over all GPU counts where that is affordable, else one over each of a few lists of GPUs.
     """
-    cluster, rules = problem.instance.cluster, problem.instance.rules
-    affordable = exact_size(cluster, rules) * len(space) ** 2 // 2 <= MAX_WORK
-    if affordable and cluster.gpu_count <= MAX_COUNTED_GPUS:
-        resources = exact_resources(cluster, rules)
+    instance = problem.instance
+    affordable = exact_size(instance) * len(space) ** 2 // 2 <= MAX_WORK
+    if affordable and instance.cluster.gpu_count <= MAX_COUNTED_GPUS:
+        resources = exact_resources(instance)
 
         def full(ceiling_s: float) -> Found:
             return StageDp(problem, space, resources, settings, ceiling_s).solve()
 
         yield full
         return
-    for groups in _lists(problem.instance):
+    for groups in _lists(instance):
         if PeriodSearch.applies(problem):
             yield PeriodSearch(problem, space, groups, settings).solve
         else:
@@ -95,7 +95,7 @@ def _searches(
 def _listed(
     problem: Problem, space: CutSpace, settings: Settings, groups: Sequence[int], ceiling_s: float
 ) -> Found:
-    resources = listed_resources(problem.instance.cluster, problem.instance.rules, groups)
+    resources = listed_resources(problem.instance, groups)
     return StageDp(problem, space, resources, settings, ceiling_s).solve()
 
 

@@ -1,18 +1,19 @@
-"""Topological orders that are worth cutting."""
+"""Topological orders that are worth cutting; layers that belong together stay in a row."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
 
+from stagewright.formulation.units import Units, units_of
 from stagewright.model.instance import Instance
 
 
 def topological_orders(instance: Instance) -> list[tuple[int, ...]]:
     """Return a few different topological orders, the most promising first."""
-    size = len(instance.nodes)
-    activation = instance.activation_bytes
-    opened = [len(x) for x in instance.consumers]
+    units = units_of(instance)
+    activation = [sum(float(instance.activation_bytes[v]) for v in x) for x in units.layers]
+    opened = [len(x) for x in units.consumers]
 
     def depth_first(v: int, step: int) -> tuple[float, ...]:
         return (-step, v)
@@ -25,9 +26,9 @@ def topological_orders(instance: Instance) -> list[tuple[int, ...]]:
         return (v,)
 
     def small_frontier(v: int, step: int) -> tuple[float, ...]:
-        """Prefer layers that end more bytes than they start."""
-        freed = sum(activation[u] for u in instance.producers[v] if opened[u] == 1)
-        return (float(activation[v] - freed), -step)
+        """Prefer units that end more bytes than they start."""
+        freed = sum(activation[u] for u in units.producers[v] if opened[u] == 1)
+        return (activation[v] - freed, -step)
 
     rules: list[Callable[[int, int], tuple[float, ...]]] = [
         depth_first,
@@ -35,22 +36,21 @@ def topological_orders(instance: Instance) -> list[tuple[int, ...]]:
         breadth_first,
         file_order,
     ]
-    orders = [_order(instance, rule) for rule in rules]
-    return list(dict.fromkeys(x for x in orders if len(x) == size))
+    orders = [_order(units, rule) for rule in rules]
+    complete = [x for x in orders if len(x) == len(units)]
+    return list(dict.fromkeys(tuple(v for u in x for v in units.layers[u]) for x in complete))
 
 
-def _order(
-    instance: Instance, priority: Callable[[int, int], tuple[float, ...]]
-) -> tuple[int, ...]:
-    """List-schedule the layers: always the ready one with the smallest priority."""
-    waiting = [len(x) for x in instance.producers]
+def _order(units: Units, priority: Callable[[int, int], tuple[float, ...]]) -> tuple[int, ...]:
+    """List-schedule the units: always the ready one with the smallest priority."""
+    waiting = [len(x) for x in units.producers]
     ready = [(priority(v, 0), v) for v, n in enumerate(waiting) if n == 0]
     heapq.heapify(ready)
     order: list[int] = []
     while ready:
         _, v = heapq.heappop(ready)
         order.append(v)
-        for w in instance.consumers[v]:
+        for w in units.consumers[v]:
             waiting[w] -= 1
             if waiting[w] == 0:
                 heapq.heappush(ready, (priority(w, len(order)), w))

@@ -26,6 +26,7 @@ from stagewright.formulation.rates import Rates, rates_of
 from stagewright.model.costs import PipeDream, SparsePipe
 from stagewright.model.evaluate import evaluate
 from stagewright.model.plan import Plan, Stage
+from stagewright.model.rules import Recompute
 
 Floats = NDArray[np.float64]
 
@@ -59,8 +60,10 @@ class PeriodSearch:
     def __post_init__(self) -> None:
         cluster = self.problem.instance.cluster
         self._rates: Rates = rates_of(self.problem.cost_model, cluster)
-        self._list = [g for g in self.order for _ in range(cluster.counts[g])][::-1]
-        self._most = 1 if self.problem.instance.rules.straight_pipeline else len(self._list)
+        rules = self.problem.instance.rules
+        listed = [g for g in self.order for _ in range(cluster.counts[g])][::-1]
+        self._list = listed[: rules.max_gpus]
+        self._most = rules.most_replicas(len(self._list))
         self._runs = [self._runs_from(used) for used in range(len(self._list))]
         servers = len(cluster.servers)
         between = cluster.bandwidth[~np.eye(servers, dtype=bool)]
@@ -69,9 +72,12 @@ class PeriodSearch:
     @staticmethod
     def applies(problem: Problem) -> bool:
         """Whether the rules and the cost model leave each stage to itself and its cuts."""
-        rules = problem.instance.rules
+        instance = problem.instance
+        rules, kept = instance.rules, instance.rules.placement.kept
         equal = getattr(problem.cost_model, "dispatch", "equal") == "equal"
-        plain = not (rules.use_memory or rules.use_all or rules.max_stages)
+        counted = rules.use_all or rules.max_stages or rules.max_price_per_hour is not None
+        placed = instance.forbidden.any() or instance.pinned or kept is not None
+        plain = not (rules.use_memory or rules.recompute == Recompute.ALWAYS or counted or placed)
         return plain and equal and problem.cost_model.overlap
 
     def solve(self, ceiling_s: float) -> tuple[float, tuple[Stage, ...]] | None:

@@ -7,8 +7,10 @@ the stage before it, from the end of the pipeline to its start::
                  max(stage(I, J, c), cut(I, κ, key(c)), F(J, u - c, key(c)))
 
 F(whole graph, 0, ·) = 0. Going backwards makes the replicas from a stage to the end known, and
-with them the minibatches in flight, so that memory is a plain filter. Exact for every plan whose
-cuts lie in the cut space: the cost models are maxima over stages and neighbouring pairs.
+with them the minibatches in flight, so that memory is a plain filter. Rules that ask for what lies
+before a stage add a position to u (:class:`~stagewright.formulation.positions.Positions`). Exact
+for every plan whose cuts lie in the cut space: the cost models are maxima over stages and
+neighbouring pairs.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from numpy.typing import NDArray
 from stagewright.formulation.cut_space import CutSpace
 from stagewright.formulation.problem import Problem, Settings
 from stagewright.formulation.rates import CutKey, Rates, rates_of
-from stagewright.formulation.resources import Choice, ResourceSpace
+from stagewright.formulation.resources import ResourceSpace
+from stagewright.formulation.stage_rules import StageRules
 from stagewright.model.costs import is_proportional
 from stagewright.model.plan import Stage
 
@@ -49,10 +52,12 @@ class StageDp:
     settings: Settings
     ceiling_s: float = np.inf
     rates: Rates = field(init=False)
+    rules: StageRules = field(init=False)
 
     def __post_init__(self) -> None:
         instance = self.problem.instance
         self.rates = rates_of(self.problem.cost_model, instance.cluster)
+        self.rules = StageRules(self.space, self.resources)
         keys: dict[CutKey, int] = {}
         self._first_key: list[int] = []
         self._key: list[int] = []
@@ -65,14 +70,22 @@ class StageDp:
         self._per_byte = np.array([[x.s_per_byte for x in row] for row in cuts])
         self._received = np.array([[x.received_s_per_byte for x in row] for row in cuts])
         self._sync = [self.rates.sync_s_per_byte(c.replicas) for c in self.resources.choices]
-        self._memory = [_memory_bytes(self.problem, c) for c in self.resources.choices]
-        self._best = np.full((len(keys), len(self.space), len(self.resources.gpus)), np.inf)
-        self._best[:, -1, 0] = 0.0
+        self._seconds = {False: self.space.time_s}
+        if any(choice.recompute for choice in self.resources.choices):
+            self._seconds[True] = self.space.time_s + self.space.forward_s
+        states = len(self.resources.gpus)
+        positions = self.resources.positions
+        self._budget = np.tile(positions.budget, states // len(positions))
+        self._best = np.full((len(keys), len(self.space), states), np.inf)
+        self._best[:, -1, self.resources.gpus == 0] = 0.0
         self._alive = np.zeros(len(self.space), dtype=bool)
         self._alive[-1] = True
 
     def solve(self) -> tuple[float, tuple[Stage, ...]] | None:
-        """Return the best period and its stages, or ``None`` if no plan is below the ceiling."""
+        """Return the best period and its stages, or ``None`` if no plan is below the ceiling.
+
+        Of the plans within a hair of the best one, it takes one with the fewest GPUs.
+        """
         last = len(self.space) - 1
         for i in range(last - 1, 0, -1):
             if self.settings.expired:
@@ -84,14 +97,16 @@ class StageDp:
         start = np.full(len(self.resources.gpus), np.inf)
         larger = self._open(0)
         for c, choice in enumerate(self.resources.choices):
-            value = self._stage_and_rest(0, larger, c, 0.0)
-            if value is not None:
+            rows, value = self._stage_and_rest(0, larger, c, 0.0)
+            if len(rows) > 0:
                 start[choice.after] = np.minimum(start[choice.after], value.min(axis=0))
         start[~self.resources.final] = np.inf
-        used = int(start.argmin())
-        if not np.isfinite(start[used]):
+        best = float(start.min())
+        if not np.isfinite(best):
             return None
-        return float(start[used]), self._trace(used, float(start[used]))
+        near = np.flatnonzero(start <= best * SLACK)
+        used = min(near.tolist(), key=lambda state: (self.resources.gpus[state], start[state]))
+        return best, self._trace(used)
 
     def _open(self, i: int) -> Indices:
         """Ideals beyond ``i`` from which the end can be reached below the ceiling."""
@@ -108,8 +123,8 @@ class StageDp:
             key = self._key[c]
             cut = self._latency[:, key] + self._per_byte[:, key] * cut_bytes
             if overlap:
-                value = self._stage_and_rest(i, larger, c, 0.0)
-                if value is None:
+                rows, value = self._stage_and_rest(i, larger, c, 0.0)
+                if len(rows) == 0:
                     continue
                 rest = np.maximum(cut[:, None], value.min(axis=0)[None, :])
                 here = self._best[:, i, choice.after]
@@ -117,33 +132,50 @@ class StageDp:
                 continue
             waits = self._latency[:, key] + self._received[:, key] * cut_bytes
             for wait in np.unique(waits):
-                value = self._stage_and_rest(i, larger, c, float(wait))
-                if value is None:
+                rows, value = self._stage_and_rest(i, larger, c, float(wait))
+                if len(rows) == 0:
                     continue
                 alike = np.flatnonzero(waits == wait)
                 rest = np.maximum(cut[alike, None], value.min(axis=0)[None, :])
                 where = np.ix_(alike, np.array([i]), choice.after)
                 self._best[where] = np.minimum(self._best[where], rest[:, None, :])
 
-    def _stage_and_rest(self, i: int, larger: Indices, c: int, wait_s: float) -> Floats | None:
-        """Return max(stage(I, J, c), F(J, u - c, key)), shape (J, states), or nothing."""
+    def _stage_and_rest(
+        self, i: int, larger: Indices, c: int, wait_s: float
+    ) -> tuple[Indices, Floats]:
+        """Ideals J that a stage from I can reach, and max(stage(I, J, c), F(J, u - c, key)).
+
+        The latter has shape (J, states after the stage).
+        """
+        choice = self.resources.choices[c]
         rows, stage = self._stage(i, larger, c, wait_s)
         if len(rows) == 0:
-            return None
-        choice = self.resources.choices[c]
+            return rows, np.empty((0, len(choice.after)))
         key = self._first_key[c] if i == 0 else self._key[c]
-        rest = self._best[key][rows[:, None], choice.before[None, :]]
+        before = choice.before[None, :]
+        moved = self.rules.moved(i, rows, choice)
+        if moved is None:
+            rest = self._best[key][rows[:, None], before]
+        else:
+            left = self._budget[before] - moved[:, None]
+            rest = self._best[key][
+                rows[:, None], np.where(left < 0, before, before - moved[:, None])
+            ]
+            rest[left < 0] = np.inf
         value: Floats = np.maximum(stage[:, None], rest)
-        if self._memory[c] is not None:
-            value[~self._fits(i, rows, c)] = np.inf
-        return value
+        admitted = self.rules.admits(i, rows, choice)
+        if admitted is not None:
+            value[~admitted] = np.inf
+        return rows, value
 
     def _stage(self, i: int, larger: Indices, c: int, wait_s: float) -> tuple[Indices, Floats]:
         """Ideals J that a stage from I can reach below the ceiling, and its seconds."""
-        replicas = self.resources.choices[c].replicas
+        choice = self.resources.choices[c]
+        replicas, seconds = choice.replicas, self._seconds[choice.recompute]
+        larger = self.rules.reachable(i, larger, choice)
         m = sum(replicas)
         used = [g for g, n in enumerate(replicas) if n > 0]
-        times = self.space.time_s[used][:, larger] - self.space.time_s[used, i][:, None]
+        times = seconds[used][:, larger] - seconds[used, i][:, None]
         stage = (self.space.parameter_bytes[larger] - self.space.parameter_bytes[i]) * self._sync[c]
         if is_proportional(self.problem.cost_model):
             shares = np.array([replicas[g] for g in used])[:, None]
@@ -155,20 +187,7 @@ class StageDp:
         keep = np.flatnonzero(stage <= self.ceiling_s * SLACK)
         return larger[keep], stage[keep]
 
-    def _fits(self, i: int, rows: Indices, c: int) -> NDArray[np.bool_]:
-        r"""Whether stage J \\ I fits the memory, shape (J, states)."""
-        choice, limit = self.resources.choices[c], self._memory[c]
-        memory = self.problem.instance.rules.memory
-        m = sum(choice.replicas)
-        space = self.space
-        activations = (space.activation_bytes[rows] - space.activation_bytes[i])[:, None]
-        parameters = (space.parameter_bytes[rows] - space.parameter_bytes[i])[:, None]
-        in_flight = -(-self.resources.gpus[choice.after] // m)
-        copies = np.array([memory.weight_copies(int(f)) for f in in_flight])
-        fits: NDArray[np.bool_] = in_flight * activations + copies * parameters <= (limit or np.inf)
-        return fits
-
-    def _trace(self, used: int, value: float) -> tuple[Stage, ...]:
+    def _trace(self, used: int) -> tuple[Stage, ...]:
         """Walk the best choices from the start of the pipeline to its end."""
         nodes = self.problem.instance.nodes
         stages: list[Stage] = []
@@ -176,8 +195,8 @@ class StageDp:
         while i < len(self.space) - 1:
             i_next, c, before = self._best_choice(i, used, key)
             inside = np.flatnonzero(self.space.members[i_next] & ~self.space.members[i])
-            replicas = self.resources.choices[c].replicas
-            stages.append(Stage(tuple(nodes[v] for v in inside), replicas))
+            choice = self.resources.choices[c]
+            stages.append(Stage(tuple(nodes[v] for v in inside), choice.replicas, choice.recompute))
             key = self._first_key[c] if i == 0 else self._key[c]
             i, used = i_next, before
         return tuple(stages)
@@ -197,25 +216,13 @@ class StageDp:
                 cut = latency + self._per_byte[key, self._key[c]] * cut_bytes
                 if not self.problem.cost_model.overlap:
                     wait = latency + self._received[key, self._key[c]] * cut_bytes
-            value = self._stage_and_rest(i, larger, c, wait)
-            if value is None:
+            rows, value = self._stage_and_rest(i, larger, c, wait)
+            if len(rows) == 0:
                 continue
-            rows, _ = self._stage(i, larger, c, wait)
             row = int(value[:, column[0]].argmin())
             seconds = max(float(value[row, column[0]]), cut)
             if seconds < best[0]:
-                best = (seconds, int(rows[row]), c, int(choice.before[column[0]]))
+                moved = self.rules.moved(i, rows[[row]], choice)
+                before = int(choice.before[column[0]]) - (0 if moved is None else int(moved[0]))
+                best = (seconds, int(rows[row]), c, before)
         return best[1], best[2], best[3]
-
-
-def _memory_bytes(problem: Problem, choice: Choice) -> float | None:
-    """Memory of the smallest GPU that holds the stage, if memory is a rule."""
-    if not problem.instance.rules.use_memory:
-        return None
-    groups = problem.instance.cluster.groups
-    known = [
-        g.memory_bytes
-        for g, n in zip(groups, choice.replicas, strict=True)
-        if n > 0 and g.memory_bytes is not None
-    ]
-    return min(known, default=None)

@@ -56,6 +56,11 @@ class Instance:
         for node in placement.named:
             if node not in self.graph.by_id:
                 raise InputError(f"a constraint names '{node}', which is not a layer")
+        for node, k in placement.stage:
+            if node in self.graph.inputs and k != 0:
+                raise InputError(
+                    f"'{node}' is pinned to stage {k}", hint="It is an input; inputs lie in stage 0"
+                )
         for node, groups in placement.forbidden:
             if any(not 0 <= g < len(self.cluster.groups) for g in groups):
                 raise InputError(f"a constraint on '{node}' names a GPU group that does not exist")
