@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+
 from rich.markup import escape
 from rich.table import Table
 
@@ -41,7 +46,20 @@ def add_reasons(error: NoPlanExists, settings: Settings) -> None:
     with trying(settings) as tell:
         reasons = explain_infeasible(error.problem, error.planner, settings, tell)
     for line in infeasible_sentences(error.problem, reasons):
-        error.add_note(line)
+        error.add_note(_wrapped(line))
+
+
+def _wrapped(line: str) -> str:
+    """Break a line at the width of the terminal; where there is none, lines stay whole."""
+    if not sys.stderr.isatty():
+        return line
+    return textwrap.fill(
+        line,
+        shutil.get_terminal_size().columns,
+        subsequent_indent="  " if line.startswith("- ") else "",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def document(planned: Planned, explanation: Explanation | None) -> PlanDocument:
@@ -54,7 +72,7 @@ def document(planned: Planned, explanation: Explanation | None) -> PlanDocument:
         limits=_limits(problem, planned.plan, explanation.limits),
         what_if=[
             WhatIfDocument(
-                change=found.change.kind,
+                kind=found.change.kind.value,
                 text=change_words(problem, found.change),
                 period_s=found.period_s,
                 gain=found.gain,
@@ -90,17 +108,21 @@ def show(explanation: Explanation) -> None:
     told = _limits(planned.problem, planned.plan, explanation.limits)
     with open_console() as console:
         console.print("\nWhat limits the period:")
-        for limit in told[:SHOWN]:
-            console.print(f"- {escape(limit.text)}")
+        console.print(_bullets([limit.text for limit in told[:SHOWN]] or ["Nothing takes time."]))
         if len(told) > SHOWN:
-            console.print(f"- … and {len(told) - SHOWN} more (--json tells all)")
-        if not told:
-            console.print("- nothing takes any time")
+            console.print(f"  … and {len(told) - SHOWN} more (--json tells all)")
         if explanation.what_ifs:
             console.print("\nWhat would help most, each planned anew:")
             console.print(_table(planned.problem, explanation.what_ifs))
         if not explanation.complete:
-            console.print("[dim]Not everything was tried: the time was over.[/]")
+            console.print("[dim]Not everything was tried in the time.[/]")
+
+
+def _bullets(texts: Sequence[str]) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    for text in texts:
+        grid.add_row("-", escape(text))
+    return grid
 
 
 def _table(problem: Problem, found: tuple[WhatIf, ...]) -> Table:

@@ -177,7 +177,7 @@ class LimitDocument(_Part):
 class WhatIfDocument(_Part):
     """A change, the best period found under it, and the part of the old period that it saves."""
 
-    change: str
+    kind: str
     text: str
     period_s: Seconds | None
     gain: float

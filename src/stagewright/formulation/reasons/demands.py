@@ -2,7 +2,8 @@
 
 The names are those of the assumptions of ``cpsat``: ``memory``, ``use-all``, ``max-stages``, …,
 ``kept``, and ``pin:node5``, ``forbid:node3``, ``together:node7`` for demands on single layers
-(a set of layers goes by its first).
+(a set of layers goes by its first). Whether stages recompute is no demand here: without a limit
+on memory it excludes no plan.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from stagewright.formulation.problem import Problem
 from stagewright.formulation.reasons.changes import with_rules
 from stagewright.formulation.run import Planned
 from stagewright.model.placement import Placement
-from stagewright.model.rules import Recompute, Rules
+from stagewright.model.rules import Rules
 
 MEMORY = "memory"
 KEPT = "kept"
+TOGETHER = "together"
 
 LIFTED: dict[str, dict[str, Any]] = {
     MEMORY: {"use_memory": False},
@@ -27,7 +29,6 @@ LIFTED: dict[str, dict[str, Any]] = {
     "max-replicas": {"max_replicas": None},
     "max-gpus": {"max_gpus": None},
     "max-price": {"max_price_per_hour": None},
-    "recompute": {"recompute": Recompute.AUTO},
 }
 """Demands on the plan as a whole, and the rules without each."""
 
@@ -44,13 +45,12 @@ def demands_of(problem: Problem) -> tuple[str, ...]:
         "max-replicas": rules.max_replicas is not None,
         "max-gpus": rules.max_gpus is not None,
         "max-price": rules.max_price_per_hour is not None,
-        "recompute": rules.use_memory and known and rules.recompute == Recompute.ALWAYS,
         KEPT: placement.kept is not None,
     }
     names = [name for name, holds in in_force.items() if holds]
     names += [f"pin:{node}" for node, _ in placement.stage]
     names += [f"forbid:{node}" for node, _ in placement.forbidden]
-    names += [f"together:{nodes[0]}" for nodes in placement.together if nodes]
+    names += [f"{TOGETHER}:{nodes[0]}" for nodes in placement.together if nodes]
     return tuple(dict.fromkeys(names))
 
 
@@ -73,7 +73,7 @@ def _without(placement: Placement, demand: str) -> Placement:
     if family == "forbid":
         left = tuple(x for x in placement.forbidden if x[0] != node)
         return dataclasses.replace(placement, forbidden=left)
-    if family == "together":
+    if family == TOGETHER:
         sets = tuple(x for x in placement.together if node not in x)
         return dataclasses.replace(placement, together=sets)
     return placement

@@ -21,6 +21,7 @@ from stagewright.formulation.reasons.changes import (
 from stagewright.formulation.reasons.demands import (
     LIMITS,
     MEMORY,
+    TOGETHER,
     demands_of,
     limit_of,
     used_of,
@@ -37,7 +38,8 @@ CORE_SHARE = 0.3
 MEMORY_SHARE = 0.5
 
 Core = Callable[[Problem, Settings], tuple[str, ...]]
-"""Names of demands that no plan satisfies together; empty if none were found in time."""
+"""Names of demands that no plan satisfies, apart from layers that share a stage (they always do);
+empty if none were found in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,9 @@ def conflict(problem: Problem, trials: Trials, core: Core | None) -> tuple[tuple
     """
     named = core(problem, trials.settings.started(CORE_SHARE)) if core is not None else ()
     everything = demands_of(problem)
-    demands = named if named and set(named) <= set(everything) else everything
+    demands = tuple(
+        x for x in everything if not named or x in named or x.startswith(f"{TOGETHER}:")
+    )
     relaxed = problem
     for demand in everything:
         if demand not in demands:
@@ -263,5 +267,11 @@ def _least_change(problem: Problem, change: Change, planned: Planned, trials: Tr
         planned,
         by_ratio if demand == "max-price" else by_count,
     )
-    changed = with_limit(problem, demand, least.limit)
-    return Change(ChangeKind.LIMIT, changed, subject=demand, value=least.limit)
+    limit = _cents(least.limit) if demand == "max-price" else least.limit
+    changed = with_limit(problem, demand, limit)
+    return Change(ChangeKind.LIMIT, changed, subject=demand, value=limit)
+
+
+def _cents(price: float) -> float:
+    """Round a price up to what is printed of it; sums of prices are off by a few 1e-16."""
+    return math.ceil(price * 100 - 1e-9) / 100

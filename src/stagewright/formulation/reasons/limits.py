@@ -137,13 +137,13 @@ def _stage_limit(problem: Problem, stage: Stage, figures: StageFigures, k: int) 
     slowest, total = totals[0]
     heaviest, longest = max(layers[slowest].items(), key=lambda x: x[1])
     share = longest / total if total > 0 else 0.0
-    waiting = figures.time_s - figures.compute_s - figures.sync_s
+    waiting = 0.0 if problem.cost_model.overlap else figures.input_transfer_s
     return StageLimit(
         stage=k,
         cause=_cause(problem, stage, (figures.compute_s, figures.sync_s, waiting), share),
         compute_s=figures.compute_s,
         sync_s=figures.sync_s,
-        waiting_s=max(0.0, waiting),
+        waiting_s=waiting,
         parameter_bytes=figures.parameter_bytes,
         type_s=tuple(totals),
         pace=slowest if len(types) > 1 and not is_proportional(problem.cost_model) else None,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from stagewright.formulation.problem import Problem
 from stagewright.formulation.reasons.changes import Change, ChangeKind
-from stagewright.formulation.reasons.demands import KEPT
+from stagewright.formulation.reasons.demands import KEPT, LIMITS, TOGETHER, limit_of
 from stagewright.formulation.reasons.infeasible import Infeasibility, Need
 from stagewright.formulation.reasons.limits import Cause, CutLimit, MemoryLimit, StageLimit
 from stagewright.model.errors import printable
@@ -40,9 +39,9 @@ def time_words(seconds: float) -> str:
     ('152.8 ms', '12,346 ms', '0 ms')
     """
     value = seconds * 1000
-    if value == 0 or value >= 1000:
-        return f"{value:,.0f} ms"
-    return f"{value:.{3 - math.floor(math.log10(value))}f} ms"
+    return (
+        f"{value:,.0f} ms" if value == 0 or value >= 1000 else f"{value:#.4g}".rstrip(".") + " ms"
+    )
 
 
 def layer_words(problem: Problem, node: str) -> str:
@@ -105,16 +104,15 @@ def stage_sentence(problem: Problem, plan: Plan, limit: StageLimit) -> str:
 def cut_sentence(problem: Problem, limit: CutLimit) -> str:
     """Say what crosses a cut, and where."""
     here, there = limit.stage, limit.stage + 1
-    first, *more = limit.layers
-    what = layer_words(problem, first)
-    if more:
-        what = f"{len(limit.layers)} layers, most of it from {what}"
+    what = layer_words(problem, limit.layers[0]) if limit.layers else "no layer"
+    if len(limit.layers) > 1:
+        what = f"{len(limit.layers)} layers, most of it of {what},"
     servers = [printable(name, NAME_LIMIT) for name in limit.servers]
     where = f"inside {servers[0]}" if len(servers) == 1 else f"between {_listed(servers)}"
     return (
         f"The transfer from stage {here} to stage {there} takes the whole period: "
-        f"{time_words(limit.transfer_s)} for {size_words(limit.cut_bytes)} of activations "
-        f"({what}) and as much back, {where}."
+        f"{time_words(limit.transfer_s)} for {size_words(limit.cut_bytes)} of activations of "
+        f"{what} and as much back, {where}."
     )
 
 
@@ -158,28 +156,31 @@ def _more_memory(change: Change) -> str:
 
 def _limit_words(demand: str, value: float) -> str:
     return {
-        "max-stages": f"at most {value:.0f} stages (--max-stages {value:.0f})",
-        "max-replicas": f"at most {value:.0f} replicas of a stage",
-        "max-gpus": f"at most {value:.0f} GPUs",
-        "max-price": f"a price of at most {value:g} per hour",
-        KEPT: f"at most {value:.0f} layers that leave their stage",
-    }.get(demand, demand)
+        "max-stages": f"at most {_count(value, 'stage')} (--max-stages {value:.0f})",
+        "max-replicas": f"at most {_count(value, 'replica')} of a stage "
+        f"(--max-replicas {value:.0f})",
+        "max-gpus": f"at most {_count(value, 'GPU')} (--max-gpus {value:.0f})",
+        "max-price": f"a price of at most {value:.2f} per hour (--max-price {value:.2f})",
+        KEPT: f"at most {_count(value, 'layer')} in another stage (--max-moved {value:.0f})",
+    }[demand]
+
+
+def _count(number: float, noun: str) -> str:
+    return f"{number:.0f} {noun}{'' if number == 1 else 's'}"
 
 
 def demand_words(problem: Problem, demand: str) -> str:
     """Return a demand, by its name, as a clause."""
-    rules = problem.instance.rules
-    kept = rules.placement.kept
+    limit = limit_of(problem, demand) if demand in LIMITS else 0.0
     clauses = {
         "memory": "every stage fits the memory of its GPUs (--use-memory-constraint)",
         "use-all": "every GPU is used (--use-all)",
         "straight-pipeline": "no stage is replicated (--straight-pipeline)",
-        "max-stages": f"there are at most {rules.max_stages} stages (--max-stages)",
-        "max-replicas": f"a stage has at most {rules.max_replicas} replicas",
-        "max-gpus": f"at most {rules.max_gpus} GPUs are used",
-        "max-price": f"the GPUs cost at most {rules.max_price_per_hour or 0:g} per hour",
-        "recompute": "every stage recomputes",
-        KEPT: f"at most {0 if kept is None else kept.most_moved} layers leave their stage",
+        "max-stages": f"there may be at most {_count(limit, 'stage')} (--max-stages)",
+        "max-replicas": f"a stage may have at most {_count(limit, 'replica')} (--max-replicas)",
+        "max-gpus": f"at most {_count(limit, 'GPU')} may be used (--max-gpus)",
+        "max-price": f"the GPUs may cost at most {limit:g} per hour (--max-price)",
+        KEPT: f"at most {_count(limit, 'layer')} may move to another stage (--max-moved)",
     }
     return clauses.get(demand) or _placement_words(problem, demand)
 
@@ -187,7 +188,7 @@ def demand_words(problem: Problem, demand: str) -> str:
 def _placement_words(problem: Problem, demand: str) -> str:
     placement, cluster = problem.instance.rules.placement, problem.instance.cluster
     family, _, node = demand.partition(":")
-    if family == "together":
+    if family == TOGETHER:
         nodes = next(x for x in placement.together if node in x)
         shown = [printable(x, NAME_LIMIT) for x in nodes[:FEW]]
         rest = [f"{len(nodes) - FEW} more"] if len(nodes) > FEW else []
@@ -217,31 +218,32 @@ def need_sentence(problem: Problem, need: Need) -> str:
             f"{size_words(need.activation_bytes)} (computed again)"
         )
     return (
-        f"{among} that asks least of its GPUs needs too much: {stage} needs "
+        f"{among} that needs the least memory does not fit: {stage} needs "
         f"{size_words(need.needed_bytes)} on {printable(need.gpu, NAME_LIMIT)} "
         f"({size_words(need.memory_bytes)}): parameters {copies} ({need.copies} copies), {held}."
     )
 
 
 def infeasible_sentences(problem: Problem, reasons: Infeasibility) -> tuple[str, ...]:
-    """Say why there is no plan, and which single changes lead to one."""
-    clauses = [demand_words(problem, demand) for demand in reasons.demands]
-    maybe = "" if reasons.minimal else " (perhaps not all of them are to blame)"
-    together = "This cannot be met" if len(clauses) == 1 else "These cannot be met together"
-    lines = [f"{together}{maybe}: {'; '.join(clauses)}."]
+    """Say why there is no plan, and which single changes lead to one; one entry is one line."""
+    one = len(reasons.demands) == 1
+    lines = ["No plan meets this demand:" if one else "No plan meets these demands together:"]
+    if not reasons.minimal:
+        lines = ["No plan meets these demands together, and perhaps not even some of them:"]
+    lines += [f"- {demand_words(problem, demand)}" for demand in reasons.demands]
     if reasons.need is not None:
         lines.append(need_sentence(problem, reasons.need))
-    lines += _changes(problem, "There is a plan with any one of these", reasons.helps)
+    lines += _changes(problem, "There is a plan with any one of these changes:", reasons.helps)
     if not reasons.helps:
         lines.append("No single change that was tried leads to a plan.")
-    lines += _changes(problem, "Proven not to help alone", reasons.fails)
-    lines += _changes(problem, "Not decided in time", reasons.untried)
+    lines += _changes(problem, "Proven not to help alone:", reasons.fails)
+    lines += _changes(problem, "Not decided in time:", reasons.untried)
     return tuple(lines)
 
 
 def _changes(problem: Problem, heading: str, changes: Sequence[Change]) -> list[str]:
-    texts = [change_words(problem, change) for change in changes]
-    return [f"{heading}: {'; '.join(texts)}."] if texts else []
+    texts = [f"- {change_words(problem, change)}" for change in changes]
+    return [heading, *texts] if texts else []
 
 
 def _listed(parts: Sequence[str], word: str = "and") -> str:
