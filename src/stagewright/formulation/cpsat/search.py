@@ -11,7 +11,9 @@ from ortools.sat.python import cp_model
 from stagewright.formulation.assemble import with_inputs
 from stagewright.formulation.bounds import WorkBound
 from stagewright.formulation.cpsat.constraints import ROUNDING_UNITS, Constraints
+from stagewright.formulation.cpsat.hints import Hint
 from stagewright.formulation.cpsat.variables import Formulation, Linear, Variables
+from stagewright.formulation.keep_activations import keep_activations
 from stagewright.formulation.problem import Progress, Settings
 from stagewright.model.costs import is_proportional
 from stagewright.model.errors import DisagreementError
@@ -48,12 +50,12 @@ class Search(cp_model.CpSolverSolutionCallback):
         Constraints(self._model, self._variables, formulation, work).add_constraints()
         self._model.minimize(self._variables.period)
         if start is not None:
-            self._hint(start[1])
+            Hint(self._model, self._variables, start[1]).add_hints()
         self._best_known = None if start is None else start[0]
         self.objective_s = float("inf")
         self.bound_s = formulation.floor_s
         self.infeasible = False
-        self._answer: list[tuple[list[int], list[int]]] | None = None
+        self._answer: list[tuple[list[int], list[int], bool]] | None = None
 
     def run(self) -> None:
         """Solve until proven, a limit is reached, or somebody sets ``settings.stop``."""
@@ -114,43 +116,17 @@ class Search(cp_model.CpSolverSolutionCallback):
             wall_s = self._settings.wall_s
             self._settings.on_progress(Progress(wall_s, self._best_known, self.bound_s))
 
-    def _hint(self, plan: Plan) -> None:
-        """Offer the solver a plan to begin with."""
-        v, graph = self._variables, self._formulation.graph
-        nodes = self._formulation.problem.instance.nodes
-        slot_of = plan.stage_of
-        stage = [max(slot_of[nodes[x]] for x in block) for block in graph.blocks]
-        for k in v.slots:
-            replicas = plan.stages[k].replicas if k < len(plan.stages) else (0,) * len(v.groups)
-            for b in v.blocks:
-                if k < v.slots[-1]:
-                    self._model.add_hint(v.literal(b, k), stage[b] <= k)
-            for m, literal in enumerate(v.size[k]):
-                self._model.add_hint(literal, m == sum(replicas))
-            for g in v.groups:
-                self._model.add_hint(v.count[k][g], replicas[g])
-                self._model.add_hint(v.used[k][g], replicas[g] > 0)
-            if len(v.cluster.servers) > 1:
-                used = v.cluster.servers_of(replicas)
-                for s, literal in enumerate(v.in_server[k]):
-                    self._model.add_hint(literal, s in used)
-                for q, literal in enumerate(v.servers[k]):
-                    self._model.add_hint(literal, q == len(used))
-        for k in v.slots[:-1]:
-            if self._formulation.rates.free:
-                break
-            for t, tensor in enumerate(graph.tensors):
-                late = any(stage[w] > k for w in tensor.targets)
-                self._model.add_hint(v.crosses[k][t], stage[tensor.source] <= k and late)
-
     def _read(self, read: Callable[[Linear], int]) -> None:
-        """Keep the blocks and replicas of every slot in use."""
+        """Keep the blocks and replicas of every slot in use, and whether it recomputes."""
         v = self._variables
         self._answer = []
         for k in v.slots:
             here = [b for b in v.blocks if read(v.upto(b, k)) > read(v.upto(b, k - 1))]
             if here:
-                self._answer.append((here, [read(v.count[k][g]) for g in v.groups]))
+                recompute = any(
+                    does and all(read(x) for x in choice) for does, choice in v.recomputes(k)
+                )
+                self._answer.append((here, [read(v.count[k][g]) for g in v.groups], recompute))
 
     def plan(self, planner: str) -> Plan | None:
         """Return the best plan found, if any."""
@@ -159,8 +135,11 @@ class Search(cp_model.CpSolverSolutionCallback):
         instance, graph = self._formulation.problem.instance, self._formulation.graph
         stages = [
             Stage(
-                tuple(instance.nodes[x] for b in blocks for x in graph.blocks[b]), tuple(replicas)
+                tuple(instance.nodes[x] for b in blocks for x in graph.blocks[b]),
+                tuple(replicas),
+                recompute,
             )
-            for blocks, replicas in self._answer
+            for blocks, replicas, recompute in self._answer
         ]
-        return Plan(with_inputs(instance, stages), planner)
+        plan = Plan(with_inputs(instance, stages), planner)
+        return keep_activations(self._formulation.problem, plan)
