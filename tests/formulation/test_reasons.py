@@ -204,7 +204,7 @@ def test_what_ifs_are_what_planning_the_changes_finds():
         "stages that may recompute (--recompute auto)",
     }
     for found in explanation.what_ifs:
-        anew = run_planner("exact-dp", found.change.problem, SETTINGS).evaluation.period_s
+        anew = run_planner("cpsat", found.change.problem, SETTINGS).evaluation.period_s
         assert found.period_s == pytest.approx(anew, rel=1e-6)
         assert found.gain == pytest.approx(1 - anew / planned.evaluation.period_s, abs=1e-6)
         assert found.status == Status.OPTIMAL
@@ -271,10 +271,10 @@ def reasons_of(problem: Problem, planner: str = "cpsat"):
     assert caught.value.problem is problem
     reasons = explain_infeasible(problem, caught.value.planner, SETTINGS)
     for change in reasons.helps:
-        assert run_planner("exact-dp", change.problem, SETTINGS).evaluation.valid
+        assert run_planner("cpsat", change.problem, SETTINGS).evaluation.valid
     for change in reasons.fails:
         with pytest.raises(NoPlanExists):
-            run_planner("exact-dp", change.problem, SETTINGS)
+            run_planner("cpsat", change.problem, SETTINGS)
     assert reasons.untried == ()
     return reasons
 
@@ -318,15 +318,20 @@ def test_one_more_gpu_is_enough():
     ]
 
 
-def test_fewer_versions_are_enough():
-    """One layer a GPU: the first stage holds 2 × 1 GB and 3 × 1 GB, or 2 × 1 GB without stash."""
+def test_fewer_versions_are_enough_and_so_is_recomputing():
+    """One layer a GPU: the first stage holds 2 × 1 GB of activations and 3 × 1 GB of parameters.
+
+    Without stashed versions these are 2 × 1 GB; if it recomputes, it holds activations once, and
+    what it reads is no layer's.
+    """
     cluster = one_server(2, memory_bytes=4.2e9)
     problem = problem_of(chain([1, 1], 1e9, 1e9), cluster, Rules(use_memory=True))
     reasons = reasons_of(problem)
-    helps = helping(problem, reasons)
-    assert helps[0] == "5.0 GB of memory on each TitanV"
-    assert "fewer versions of the weights (--versions flush)" in helps
-    assert "fewer versions of the weights (--versions 2bw)" not in helps
+    assert helping(problem, reasons) == [
+        "5.0 GB of memory on each TitanV",
+        "stages that may recompute (--recompute auto)",
+        "fewer versions of the weights (--versions flush)",
+    ]
     assert need_sentence(problem, reasons.need).endswith(
         "stage 0 (node1; TitanV×1) needs 5.0 GB on TitanV (4.2 GB): parameters 3.0 GB (3 copies), "
         "activations 2.0 GB (2 minibatches in flight)."
@@ -368,6 +373,71 @@ def test_demands_that_exclude_each_other_without_memory():
 def test_a_demand_that_is_not_to_blame_is_left_out():
     problem = heavy(2e9, max_stages=3, straight_pipeline=True)
     assert reasons_of(problem).demands == ("memory",)
+
+
+@pytest.mark.parametrize(
+    ("rules", "demands", "helps"),
+    [
+        (
+            Rules(placement=Placement(stage=(("node1", 2),))),
+            {"pin:node1"},
+            ["without the demand that node1 (Linear) lies in stage 2"],
+        ),
+        (
+            Rules(
+                placement=Placement(
+                    stage=(("node2", 0), ("node4", 1)), together=(("node4", "node2"),)
+                )
+            ),
+            {"pin:node2", "pin:node4", "together:node4"},
+            [
+                "without the demand that node2 (Linear) lies in stage 0",
+                "without the demand that node4 (Linear) lies in stage 1",
+                "without the demand that node4 and node2 share a stage",
+            ],
+        ),
+        (
+            Rules(placement=Placement(forbidden=(("node2", (0,)),))),
+            {"forbid:node2"},
+            ["without the demand that node2 (Linear) is not on TitanV"],
+        ),
+        (
+            Rules(
+                max_stages=3,
+                placement=Placement(
+                    stage=(("node1", 0), ("node3", 0)),
+                    kept=Kept((("node1",), ("node2",), ("node3",)), 1),
+                ),
+            ),
+            {"pin:node3", "kept"},
+            [
+                "at most 2 layers in another stage (--max-moved 2)",
+                "without the demand that node3 (Linear) lies in stage 0",
+            ],
+        ),
+        (
+            Rules(max_price_per_hour=1.0),
+            {"max-price"},
+            ["a price of at most 1.25 per hour (--max-price 1.25)"],
+        ),
+        (
+            Rules(max_gpus=1, use_all=True),
+            {"max-gpus", "use-all"},
+            [
+                "without the demand that every GPU is used (--use-all)",
+                "at most 2 GPUs (--max-gpus 2)",
+            ],
+        ),
+    ],
+)
+def test_demands_on_layers_counts_and_prices(rules, demands, helps):
+    cluster = one_server(2)
+    priced = tuple(dataclasses.replace(g, price_per_hour=1.25) for g in cluster.groups)
+    cluster = dataclasses.replace(cluster, groups=priced)
+    problem = problem_of(chain([1, 1, 1, 1]), cluster, rules)
+    reasons = reasons_of(problem)
+    assert (set(reasons.demands), reasons.minimal) == (demands, True)
+    assert [x for x in helping(problem, reasons) if not x.startswith("one more")] == helps
 
 
 def test_a_core_says_where_to_begin():

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from stagewright.formulation.cpsat.core import infeasible_core
 from stagewright.formulation.problem import Problem, Settings
 from stagewright.formulation.reasons.changes import (
     Change,
@@ -38,8 +39,7 @@ CORE_SHARE = 0.3
 MEMORY_SHARE = 0.5
 
 Core = Callable[[Problem, Settings], tuple[str, ...]]
-"""Names of demands that no plan satisfies, apart from layers that share a stage (they always do);
-empty if none were found in time."""
+"""As :func:`stagewright.formulation.cpsat.core.infeasible_core`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def explain_infeasible(
     planner: str,
     settings: Settings,
     on_step: Callable[[str], None] | None = None,
-    core: Core | None = None,
+    core: Core = infeasible_core,
 ) -> Infeasibility:
     """Find out why there is no plan, in at most half of the time limit and 30 s.
 
@@ -151,13 +151,14 @@ def _silent(step: str) -> None:
     del step
 
 
-def conflict(problem: Problem, trials: Trials, core: Core | None) -> tuple[tuple[str, ...], bool]:
+def conflict(problem: Problem, trials: Trials, core: Core) -> tuple[tuple[str, ...], bool]:
     """Return demands that no plan satisfies together, and whether each of them is needed.
 
-    Deletion filter (Chinneck and Dravnieks, 1991): a demand without which there is still no plan
-    is left out for good.
+    The core says nothing of layers that share a stage, and a limit may have ended it. A deletion
+    filter (Chinneck and Dravnieks, 1991) does the rest: a demand without which there is still no
+    plan is left out for good.
     """
-    named = core(problem, trials.settings.started(CORE_SHARE)) if core is not None else ()
+    named = () if trials.over else core(problem, trials.settings.started(CORE_SHARE))
     everything = demands_of(problem)
     demands = tuple(
         x for x in everything if not named or x in named or x.startswith(f"{TOGETHER}:")
