@@ -214,7 +214,9 @@ def test_what_ifs_are_what_planning_the_changes_finds():
 
 def test_a_second_gpu_halves_two_like_layers():
     planned = run_planner("cpsat", problem_of(chain([6, 6]), one_server(1)), SETTINGS)
-    (found,) = what_if(planned, SETTINGS)
+    told = []
+    (found,) = what_if(planned, SETTINGS, told.append)
+    assert told == [found.change]
     assert (found.change.kind, found.change.subject) == (ChangeKind.GPU, "TitanV")
     assert found.period_s == pytest.approx(0.006)
     assert found.gain == pytest.approx(0.5)
@@ -449,9 +451,14 @@ def test_a_core_says_where_to_begin():
 
     rules = Rules(use_all=True, straight_pipeline=True, max_stages=1, use_memory=True)
     problem = problem_of(chain([1, 1, 1]), one_server(3, memory_bytes=1e9), rules)
-    reasons = explain_infeasible(problem, "cpsat", SETTINGS, core=core)
+    steps = []
+    reasons = explain_infeasible(problem, "cpsat", SETTINGS, steps.append, core)
     assert reasons.demands == ("use-all", "straight-pipeline", "max-stages")
     assert 0 < asked[0] < SETTINGS.time_limit_s
+    assert steps == [
+        "which demands exclude each other",
+        *(f"change {n + 1} of 4" for n in range(4)),
+    ]
 
 
 def test_stop_ends_the_search_for_reasons():

@@ -142,7 +142,7 @@ def _figures(row: WhatIf) -> tuple[str, str, str]:
     if row.status == Status.OPTIMAL:
         proof = "proven optimal"
     elif row.gap is None:
-        proof = "or better: not proven"
+        proof = "not proven"
     else:
-        proof = f"or better: within {percent(row.gap)} of the best"
+        proof = f"within {percent(row.gap)} of the best"
     return milliseconds(row.period_s), gain, proof

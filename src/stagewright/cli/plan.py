@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     "--explain",
     "explained",
     is_flag=True,
-    help="Say what limits the period and what would help most; takes up to --time-limit again.",
+    help="Say what limits the period and what would help most (docs/explain.md); takes up to "
+    "--time-limit again.",
 )
 @json_option
 def plan_command(
