@@ -27,8 +27,9 @@ def test_proven_infeasible_is_three(planner):
     )
     assert answer.code == 3
     assert answer.out == ""
-    (line,) = answer.err.splitlines()
+    line, *reasons = answer.err.splitlines()
     assert line.startswith("stagewright: error: no plan exists: ")
+    assert reasons[0] == "No plan meets this demand:"
     assert not Path("out").exists()
 
 

@@ -92,6 +92,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (click.ClickException, click.Abort, KeyboardInterrupt, StagewrightError) as error:
         message, code = _explain(error)
         click.echo(f"stagewright: error: {printable(message, 1000)}", err=True)
+        for note in getattr(error, "__notes__", ()):
+            click.echo(note, err=True)
         return code
     return outcome if isinstance(outcome, int) else 0
 

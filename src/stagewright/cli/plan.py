@@ -20,6 +20,7 @@ from stagewright.cli.options import (
 
 if TYPE_CHECKING:
     from stagewright.formulation.run import Planned
+    from stagewright.model.document import PlanDocument
 
 
 @click.command("plan", cls=Command)
@@ -34,8 +35,17 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Write plan.json, gpus=N.txt and gpus=N.svg into this folder (N: GPUs of the cluster).",
 )
+@click.option(
+    "--explain",
+    "explained",
+    is_flag=True,
+    help="Say what limits the period and what would help most (docs/explain.md); takes up to "
+    "--time-limit again.",
+)
 @json_option
-def plan_command(planner: str, output: str | None, as_json: bool, **values: Any) -> None:
+def plan_command(
+    planner: str, output: str | None, explained: bool, as_json: bool, **values: Any
+) -> None:
     """Plan a network on a cluster, with proof.
 
     SERVERS is a server file or a cluster.yaml. Without it, --profile and -n plan for like GPUs.
@@ -45,25 +55,33 @@ def plan_command(planner: str, output: str | None, as_json: bool, **values: Any)
     stagewright plan hete_files/two_servers.yaml -o out
     stagewright plan --profile graph.txt -n 4 -n 2 -b 1e10 -b 1e9
     """
-    from stagewright.cli import render
+    from stagewright.cli import explain, render
     from stagewright.cli.progress import searching
-    from stagewright.formulation.run import plan_with_baselines
+    from stagewright.formulation.run import NoPlanExists, plan_with_baselines
     from stagewright.model.errors import InputError
 
     if output is not None and not output.strip():
         raise InputError("-o names no folder")
     inputs, limits = take(Inputs, values), take(Limits, values)
     problem = load_problem(inputs)
-    with searching(limits) as settings:
-        planned = plan_with_baselines(planner, problem, settings)
-    written = [] if output is None else write_plan(planned, Path(output))
+    try:
+        with searching(limits) as settings:
+            planned = plan_with_baselines(planner, problem, settings)
+    except NoPlanExists as error:
+        explain.add_reasons(error, settings)
+        raise
+    explanation = explain.explain(planned, settings) if explained else None
+    document = explain.document(planned, explanation)
+    written = [] if output is None else write_plan(planned, document, Path(output))
     if as_json:
-        click.echo(planned.document().dumps(), nl=False)
+        click.echo(document.dumps(), nl=False)
         return
     render.show_plan(planned, written)
+    if explanation is not None:
+        explain.show(explanation)
 
 
-def write_plan(planned: Planned, folder: Path) -> list[Path]:
+def write_plan(planned: Planned, document: PlanDocument, folder: Path) -> list[Path]:
     """Write the plan document, the partitioned profile text and the picture."""
     from stagewright.emit.partition_text import partition_text
     from stagewright.model.files import write_files
@@ -74,7 +92,7 @@ def write_plan(planned: Planned, folder: Path) -> list[Path]:
     return write_files(
         folder,
         {
-            "plan.json": planned.document().dumps(),
+            "plan.json": document.dumps(),
             f"{name}.txt": partition_text(instance, plan),
             f"{name}.svg": draw_plan(instance, plan, planned.evaluation),
         },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,26 @@ def searching(limits: Limits) -> Iterator[Settings]:
         else:
             with status:
                 yield settings
+
+
+@contextmanager
+def trying(settings: Settings) -> Iterator[Callable[[str], None]]:
+    """Give a function that shows on stderr, if that is a terminal, what is being tried.
+
+    The first Ctrl-C sets ``settings.stop``, the second ends the program.
+    """
+    status = _status()
+
+    def tell(step: str) -> None:
+        if status is not None:
+            status.update(f"trying: {step} (Ctrl-C ends it)")
+
+    with _interruptible(settings.stop):
+        if status is None:
+            yield tell
+        else:
+            with status:
+                yield tell
 
 
 def _status() -> Any:

@@ -36,7 +36,7 @@ BESIDE = ("single-gpu", "data-parallel", "pipedream-dp", "sparsepipe-dp")
 
 
 @contextmanager
-def _console() -> Iterator[Console]:
+def open_console() -> Iterator[Console]:
     """Give a console as wide as the terminal, or 110 columns in a file, and print its text.
 
     Lines end where their text ends: rich pads the cells of a table.
@@ -51,7 +51,7 @@ def _console() -> Iterator[Console]:
 def show_plan(planned: Planned, written: Sequence[Path]) -> None:
     """Print a plan: what was asked, stages, period, certificate, others beside it, files."""
     instance, evaluation = planned.problem.instance, planned.evaluation
-    with _console() as console:
+    with open_console() as console:
         _heading(console, planned.problem)
         console.print(_stage_table(planned))
         console.print("[dim]Milliseconds per minibatch; memory of one replica.[/]")
@@ -209,7 +209,7 @@ def show_comparison(problem: Problem, comparison: Comparison) -> None:
     table.add_column("stages / remark")
     for row in comparison.rows:
         table.add_row(*_comparison_row(row, problem), style="bold" if row.ratio == 1 else None)
-    with _console() as console:
+    with open_console() as console:
         _heading(console, problem)
         console.print(table)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stagewright.formulation.rates import Rates
 from stagewright.model.instance import Instance
+from stagewright.model.rules import Recompute
 
 Floats = NDArray[np.float64]
 
@@ -36,7 +37,10 @@ class ReducedGraph:
     edges
         Between blocks, each once.
     time_s
-        Seconds of each block on each group's type, shape (groups, blocks).
+        Seconds of each block on each group's type, shape (groups, blocks); with the second
+        forward pass where every stage has to recompute.
+    again_s
+        Further seconds in a stage that chooses to recompute, shape (groups, blocks).
     parameter_bytes, activation_bytes
         Of each block, shape (blocks,).
     tensors
@@ -46,6 +50,7 @@ class ReducedGraph:
     blocks: tuple[tuple[int, ...], ...]
     edges: tuple[tuple[int, int], ...]
     time_s: Floats
+    again_s: Floats
     parameter_bytes: Floats
     activation_bytes: Floats
     tensors: tuple[Tensor, ...]
@@ -60,7 +65,8 @@ def reduce_graph(instance: Instance, rates: Rates, ceiling_s: float) -> ReducedG
 
     A layer whose activation alone would take longer than the ceiling to cross any cut stays
     with all its consumers, and so do all layers on paths between them (a strongly connected
-    component once each such edge is made two-way).
+    component once each such edge is made two-way). Layers that belong together are joined to a
+    cycle, and then are such a component too.
     """
     cheapest = cheapest_cut_s_per_byte(rates)
     graph: nx.DiGraph[int] = nx.DiGraph()
@@ -69,6 +75,8 @@ def reduce_graph(instance: Instance, rates: Rates, ceiling_s: float) -> ReducedG
         graph.add_edge(u, v)
         if instance.activation_bytes[u] * cheapest > ceiling_s * MARGIN:
             graph.add_edge(v, u)
+    for joined in instance.together:
+        nx.add_cycle(graph, joined)
     condensed = nx.condensation(graph)
     order = list(
         nx.lexicographical_topological_sort(
@@ -84,10 +92,14 @@ def reduce_graph(instance: Instance, rates: Rates, ceiling_s: float) -> ReducedG
             key = (block_of[u], targets)
             crossing[key] = crossing.get(key, 0.0) + float(instance.activation_bytes[u])
     pairs = {(block_of[u], block_of[v]) for u, v in instance.edges}
+    time_s, again_s = instance.time_s, instance.forward_s
+    if instance.rules.recompute == Recompute.ALWAYS:
+        time_s, again_s = time_s + again_s, np.zeros_like(again_s)
     return ReducedGraph(
         blocks=blocks,
         edges=tuple(sorted((a, b) for a, b in pairs if a != b)),
-        time_s=_sums(instance.time_s, blocks),
+        time_s=_sums(time_s, blocks),
+        again_s=_sums(again_s, blocks),
         parameter_bytes=_sums(instance.parameter_bytes, blocks),
         activation_bytes=_sums(instance.activation_bytes, blocks),
         tensors=tuple(Tensor(source, targets, n) for (source, targets), n in crossing.items()),

@@ -49,6 +49,23 @@ class Planned:
         )
 
 
+class NoPlanExists(InfeasibleError):
+    """A planner's proof that there is no plan.
+
+    :func:`stagewright.formulation.reasons.infeasible.explain_infeasible` finds out why.
+
+    Attributes
+    ----------
+    problem, planner
+        What was planned, and the name of who proved it.
+    """
+
+    def __init__(self, message: str, problem: Problem, planner: str) -> None:
+        super().__init__(message)
+        self.problem = problem
+        self.planner = planner
+
+
 def run_planner(name: str, problem: Problem, settings: Settings) -> Planned:
     """Run one planner and evaluate its plan.
 
@@ -56,7 +73,7 @@ def run_planner(name: str, problem: Problem, settings: Settings) -> Planned:
     ------
     DoesNotApply
         If the planner or the cost model is not defined on the instance.
-    InfeasibleError
+    NoPlanExists
         If it is proven that there is no plan.
     NoPlanFound
         If a limit was reached first.
@@ -74,7 +91,8 @@ def run_planner(name: str, problem: Problem, settings: Settings) -> Planned:
         raise DoesNotApply(f"planner '{name}' does not apply: {error}") from None
     if outcome.plan is None:
         if outcome.status == Status.INFEASIBLE:
-            raise InfeasibleError(f"no plan exists: {outcome.reason} ({_rules(problem)})")
+            message = f"no plan exists: {outcome.reason} ({_rules(problem)})"
+            raise NoPlanExists(message, problem, name)
         raise NoPlanFound(f"'{name}' found no plan: {outcome.reason}")
     evaluation = evaluate(problem.instance, outcome.plan, problem.cost_model)
     claim = outcome.objective_s

@@ -166,6 +166,33 @@ class InstanceDocument(_Part):
     options: OptionsDocument
 
 
+class LimitDocument(_Part):
+    """What sets the period, or where memory binds; ``stage`` is the earlier one of a transfer."""
+
+    kind: Literal["compute", "layer", "all-reduce", "waiting", "transfer", "memory"]
+    stage: Index
+    text: str
+
+
+class WhatIfDocument(_Part):
+    """A change, the best period found under it, and the part of the old period that it saves."""
+
+    kind: str
+    text: str
+    period_s: Seconds | None
+    gain: float
+    status: Status
+    gap: Seconds | None
+
+
+class ExplanationDocument(_Part):
+    """What limits the period, and what would help most, best first."""
+
+    limits: list[LimitDocument]
+    what_if: list[WhatIfDocument]
+    complete: bool
+
+
 class PlanDocument(_Part):
     """A plan with its figures, its certificate and the instance it is for."""
 
@@ -182,8 +209,10 @@ class PlanDocument(_Part):
     baselines: BaselinesDocument
     stages: Annotated[list[StageDocument], Field(min_length=1)]
     instance: InstanceDocument
+    explanation: ExplanationDocument | None = None
 
     def dumps(self) -> str:
         """Return the document as JSON text, the same for the same plan."""
-        data = self.model_dump(mode="json", by_alias=True)
+        absent = {"explanation"} if self.explanation is None else None
+        data = self.model_dump(mode="json", by_alias=True, exclude=absent)
         return json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n"

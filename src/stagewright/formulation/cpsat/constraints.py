@@ -1,4 +1,6 @@
-"""Constraints of the CP-SAT model, one method a family.
+"""Constraints of the CP-SAT model, one method a family: structure, and what takes time.
+
+What a user demands beyond that is in ``demands``, ``placement`` and ``memory``.
 
 Symbols as in ``docs/formulation.md``: x[v,k] block v in slot k, n[k,g] replicas, m their sum, P
 the period. Coefficients are rounded down, so the model's optimum never exceeds the true one by
@@ -14,18 +16,26 @@ import numpy as np
 from ortools.sat.python import cp_model
 
 from stagewright.formulation.bounds import WorkBound
+from stagewright.formulation.cpsat.demands import Demands, Guards
 from stagewright.formulation.cpsat.links import Links
+from stagewright.formulation.cpsat.memory import Memory
+from stagewright.formulation.cpsat.placement import PlacementDemands
 from stagewright.formulation.cpsat.proportional import Proportional
 from stagewright.formulation.cpsat.variables import Formulation, Linear, Variables
 from stagewright.model.costs import is_proportional
 
 ROUNDING_UNITS = 3
 PRICES = 2**14
-MOST_BYTES = 2**58
 
 
 class Constraints:
-    """Adds every constraint family to a model."""
+    """Adds every constraint family to a model.
+
+    Parameters
+    ----------
+    guards
+        A literal for each demand that can be switched off; see ``demands``.
+    """
 
     def __init__(
         self,
@@ -33,6 +43,7 @@ class Constraints:
         variables: Variables,
         formulation: Formulation,
         work: WorkBound,
+        guards: Guards | None = None,
     ) -> None:
         self._model = model
         self._v = variables
@@ -40,22 +51,38 @@ class Constraints:
         self._work = work
         self._instance = formulation.problem.instance
         self._cost_model = formulation.problem.cost_model
-        self._links = Links(model, variables)
+        self._guards = guards or {}
         self._reduce_units: dict[tuple[int, float], cp_model.IntVar] = {}
         self._transfer_units: dict[tuple[int, float], cp_model.IntVar] = {}
 
     def add_constraints(self) -> None:
         """Add all families."""
+        self.add_structure()
+        self.add_demands()
+        self._stage_time()
+        self._cut_time()
+        self._work_flows_no_faster_than_all_gpus()
+
+    def add_structure(self) -> None:
+        """Add what makes the variables a plan."""
         self._stages_are_ideals()
         self._slots_have_sizes()
         self._empty_slots_come_last()
         self._groups_are_not_overdrawn()
         self._tensors_cross()
-        self._stage_time()
-        self._cut_time()
-        self._work_flows_no_faster_than_all_gpus()
+
+    def add_demands(self) -> None:
+        """Add what the user demands of the plan."""
+        Demands(self._model, self._v, self._guards).add_demands()
+        PlacementDemands(self._model, self._v, self._guards).add_demands()
         if self._instance.rules.use_memory:
-            self._memory()
+            only_if = [self._guards["memory"]] if "memory" in self._guards else []
+            Memory(self._model, self._v, only_if).add_memory()
+
+    @cached_property
+    def _links(self) -> Links:
+        """Bandwidths; made when the first family asks, since it adds literals."""
+        return Links(self._model, self._v)
 
     def _stages_are_ideals(self) -> None:
         """A producer is no later than its consumers: upto[v,k] ⇒ upto[u,k], ⇒ upto[v,k+1]."""
@@ -90,17 +117,14 @@ class Constraints:
             model.add(sum(inside) - sum(before) >= 1).only_enforce_if(~v.size[k][0])
 
     def _groups_are_not_overdrawn(self) -> None:
-        """Σ_k n[k,g] <= n_g, or = n_g if every GPU must be used."""
+        """Σ_k n[k,g] <= n_g."""
         for g in self._v.groups:
             total = sum(self._v.count[k][g] for k in self._v.slots)
-            if self._instance.rules.use_all:
-                self._model.add(total == self._v.cluster.counts[g])
-            else:
-                self._model.add(total <= self._v.cluster.counts[g])
+            self._model.add(total <= self._v.cluster.counts[g])
 
     def _tensors_cross(self) -> None:
         """crosses[t,k] ∨ ¬upto[source,k] ∨ upto[w,k] for each consumer w of tensor t."""
-        if self._f.rates.free:
+        if not self._f.crossings:
             return
         v = self._v
         for k in v.slots[:-1]:
@@ -141,18 +165,33 @@ class Constraints:
     @cached_property
     def _compute(self) -> list[list[cp_model.IntVar]]:
         """Time units of one minibatch through slot k on group g's type, [slot][group]."""
+        graph = self._f.graph
         units = {
-            gpu: self._f.units(self._f.graph.time_s[g])
-            for g, gpu in enumerate(group.gpu for group in self._v.cluster.groups)
+            group.gpu: (self._f.units(graph.time_s[g]), self._f.units(graph.again_s[g]))
+            for g, group in enumerate(self._v.cluster.groups)
         }
         table = []
         for k in self._v.slots:
             by_type = {
-                gpu: self._total(self._v.in_slot(values, k), sum(values), f"compute[{k},{gpu}]")
-                for gpu, values in units.items()
+                gpu: self._compute_time(k, once, again, f"compute[{k},{gpu}]")
+                for gpu, (once, again) in units.items()
             }
             table.append([by_type[group.gpu] for group in self._v.cluster.groups])
         return table
+
+    def _compute_time(
+        self, k: int, once: list[int], again: list[int], name: str
+    ) -> cp_model.IntVar:
+        """Σ_v T_v x[v,k], and F_v more where the slot chooses to recompute."""
+        if len(self._f.recompute) == 1:
+            return self._total(self._v.in_slot(once, k), sum(once), name)
+        kept = self._v.in_slot(once, k)
+        twice = self._v.in_slot([t + f for t, f in zip(once, again, strict=True)], k)
+        total = self._model.new_int_var(0, sum(once) + sum(again), name)
+        self._model.add(total >= kept)
+        self._model.add(total == kept).only_enforce_if(~self._v.recompute[k])
+        self._model.add(total == twice).only_enforce_if(self._v.recompute[k])
+        return total
 
     def _reduce_time(self, k: int, beta: float) -> cp_model.IntVar:
         """Time units of 2P/β for the parameters of slot k."""
@@ -194,7 +233,7 @@ class Constraints:
         if (k, beta) not in self._transfer_units:
             n_bytes = np.array([t.n_bytes for t in self._f.graph.tensors])
             values = self._f.units(self._f.rates.round_trip * n_bytes / beta)
-            total = cp_model.LinearExpr.weighted_sum(self._v.crosses[k], values)
+            total = self._v.cut_bytes(k + 1, values)
             self._transfer_units[k, beta] = self._total(
                 total, sum(values), f"transfer[{k},{beta:g}]"
             )
@@ -213,33 +252,3 @@ class Constraints:
             after = sum(price[g] * v.count[j][g] for j in v.slots[k + 1 :] for g in v.groups)
             self._model.add(PRICES * done <= (self._f.ceiling + 1) * before)
             self._model.add(PRICES * (total - done) <= (self._f.ceiling + 1) * after)
-
-    def _memory(self) -> None:
-        """Memory: f A(V) + copies(f) P(V) <= memory_g, f >= Σ_{j>=k} m_j / m_k, each g used."""
-        v, graph = self._v, self._f.graph
-        memory = self._instance.rules.memory
-        unit = self._byte_unit()
-        activation = [int(x) for x in np.floor(graph.activation_bytes / unit)]
-        parameters = [int(x) for x in np.floor(graph.parameter_bytes / unit)]
-        for k in v.slots:
-            held = self._total(v.in_slot(activation, k), sum(activation), f"activations[{k}]")
-            weights = self._total(v.in_slot(parameters, k), sum(parameters), f"parameters[{k}]")
-            from_here = sum(sum(v.count[j]) for j in v.slots[k:])
-            self._model.add_exactly_one(v.in_flight[k])
-            for f, literal in enumerate(v.in_flight[k], start=1):
-                for m in range(1, v.most + 1):
-                    self._model.add(from_here <= f * m).only_enforce_if(literal, v.size[k][m])
-                needed = f * held + memory.weight_copies(f) * weights
-                for g, group in enumerate(v.cluster.groups):
-                    if group.memory_bytes is not None:
-                        room = min(int(group.memory_bytes / unit), MOST_BYTES)
-                        self._model.add(needed <= room).only_enforce_if(literal, v.used[k][g])
-
-    def _byte_unit(self) -> float:
-        """One byte where all sizes are whole; else as fine as 64 bits allow, rounded down."""
-        graph = self._f.graph
-        copies = self._v.cluster.gpu_count + 4
-        sizes = np.concatenate([graph.activation_bytes, graph.parameter_bytes])
-        total = float(sizes.sum()) * copies
-        whole = bool((sizes == np.floor(sizes)).all())
-        return 1.0 if whole and total <= MOST_BYTES else max(total, 1e-9) / MOST_BYTES

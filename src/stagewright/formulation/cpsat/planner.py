@@ -131,7 +131,7 @@ def safe_ceiling_s(problem: Problem) -> float:
     cluster = instance.cluster
     beta = float(cluster.bandwidth.min())
     rates = rates_of(problem.cost_model, cluster)
-    compute = float(instance.time_s.sum(axis=1).max())
+    compute = float((instance.time_s + instance.forward_s).sum(axis=1).max())
     reduce = 2 * float(instance.parameter_bytes.sum()) / beta
     transfer = rates.round_trip * float(instance.activation_bytes.sum()) / beta
     return (compute + reduce + transfer + float(cluster.latency.max())) or 1.0
@@ -157,7 +157,6 @@ def formulate(
     stronger = stage_work(graph, rates, work.price, ceiling_s, mixed=mixed)
     if stronger is not None:
         work = WorkBound(work.price, stronger)
-    stages = min(len(graph), instance.cluster.gpu_count)
-    if instance.rules.max_stages is not None:
-        stages = min(stages, instance.rules.max_stages)
+    limits = (instance.rules.max_stages, instance.rules.max_gpus)
+    stages = min(len(graph), instance.cluster.gpu_count, *(x for x in limits if x is not None))
     return Formulation(problem, graph, rates, ceiling_s, floor, stages), work

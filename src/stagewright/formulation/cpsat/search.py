@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 from ortools.sat.python import cp_model
 
-from stagewright.formulation.assemble import with_inputs
 from stagewright.formulation.bounds import WorkBound
+from stagewright.formulation.cpsat.answer import read_plan
 from stagewright.formulation.cpsat.constraints import ROUNDING_UNITS, Constraints
-from stagewright.formulation.cpsat.variables import Formulation, Linear, Variables
+from stagewright.formulation.cpsat.hints import Hint
+from stagewright.formulation.cpsat.stoppable import solve_until
+from stagewright.formulation.cpsat.variables import Formulation, Variables
 from stagewright.formulation.problem import Progress, Settings
 from stagewright.model.costs import is_proportional
-from stagewright.model.errors import DisagreementError
-from stagewright.model.plan import Plan, Stage
-
-POLL_S = 0.05
+from stagewright.model.plan import Plan
 
 
 class Search(cp_model.CpSolverSolutionCallback):
@@ -48,12 +45,12 @@ class Search(cp_model.CpSolverSolutionCallback):
         Constraints(self._model, self._variables, formulation, work).add_constraints()
         self._model.minimize(self._variables.period)
         if start is not None:
-            self._hint(start[1])
+            Hint(self._model, self._variables, start[1]).add_hints()
         self._best_known = None if start is None else start[0]
         self.objective_s = float("inf")
         self.bound_s = formulation.floor_s
         self.infeasible = False
-        self._answer: list[tuple[list[int], list[int]]] | None = None
+        self._answer: Plan | None = None
 
     def run(self) -> None:
         """Solve until proven, a limit is reached, or somebody sets ``settings.stop``."""
@@ -64,33 +61,14 @@ class Search(cp_model.CpSolverSolutionCallback):
         parameters.num_workers = self._settings.workers
         parameters.random_seed = self._settings.seed
         parameters.relative_gap_limit = self._settings.gap
-        parameters.catch_sigint_signal = False
         if is_proportional(self._formulation.problem.cost_model):
             # OR-Tools 9.14's presolve can build products of three factors, and then aborts.
             parameters.cp_model_presolve = False
         solver.best_bound_callback = self._on_bound
-        status: list[Any] = []
-        failures: list[BaseException] = []
-
-        def solve() -> None:
-            try:
-                status.append(solver.solve(self._model, self))
-            except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
-                failures.append(error)
-
-        thread = threading.Thread(target=solve, name="cp-sat", daemon=True)
-        thread.start()
-        while thread.is_alive():
-            thread.join(POLL_S)
-            if self._settings.stop.is_set():
-                solver.stop_search()
-        if failures:
-            raise failures[0]
-        if status[0] == cp_model.MODEL_INVALID:
-            raise DisagreementError(f"the solver rejects the model: {self._model.validate()}")
-        self.infeasible = status[0] == cp_model.INFEASIBLE
-        if status[0] in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
-            self._read(solver.value)
+        status = solve_until(solver, self._model, self._settings.stop, self)
+        self.infeasible = status == cp_model.INFEASIBLE
+        if status in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
+            self._answer = read_plan(self._variables, solver.value, "")
             self.objective_s = solver.objective_value * self._formulation.unit_s
         if not self.infeasible:
             self._on_bound(solver.best_objective_bound)
@@ -114,53 +92,6 @@ class Search(cp_model.CpSolverSolutionCallback):
             wall_s = self._settings.wall_s
             self._settings.on_progress(Progress(wall_s, self._best_known, self.bound_s))
 
-    def _hint(self, plan: Plan) -> None:
-        """Offer the solver a plan to begin with."""
-        v, graph = self._variables, self._formulation.graph
-        nodes = self._formulation.problem.instance.nodes
-        slot_of = plan.stage_of
-        stage = [max(slot_of[nodes[x]] for x in block) for block in graph.blocks]
-        for k in v.slots:
-            replicas = plan.stages[k].replicas if k < len(plan.stages) else (0,) * len(v.groups)
-            for b in v.blocks:
-                if k < v.slots[-1]:
-                    self._model.add_hint(v.literal(b, k), stage[b] <= k)
-            for m, literal in enumerate(v.size[k]):
-                self._model.add_hint(literal, m == sum(replicas))
-            for g in v.groups:
-                self._model.add_hint(v.count[k][g], replicas[g])
-                self._model.add_hint(v.used[k][g], replicas[g] > 0)
-            if len(v.cluster.servers) > 1:
-                used = v.cluster.servers_of(replicas)
-                for s, literal in enumerate(v.in_server[k]):
-                    self._model.add_hint(literal, s in used)
-                for q, literal in enumerate(v.servers[k]):
-                    self._model.add_hint(literal, q == len(used))
-        for k in v.slots[:-1]:
-            if self._formulation.rates.free:
-                break
-            for t, tensor in enumerate(graph.tensors):
-                late = any(stage[w] > k for w in tensor.targets)
-                self._model.add_hint(v.crosses[k][t], stage[tensor.source] <= k and late)
-
-    def _read(self, read: Callable[[Linear], int]) -> None:
-        """Keep the blocks and replicas of every slot in use."""
-        v = self._variables
-        self._answer = []
-        for k in v.slots:
-            here = [b for b in v.blocks if read(v.upto(b, k)) > read(v.upto(b, k - 1))]
-            if here:
-                self._answer.append((here, [read(v.count[k][g]) for g in v.groups]))
-
     def plan(self, planner: str) -> Plan | None:
         """Return the best plan found, if any."""
-        if self._answer is None:
-            return None
-        instance, graph = self._formulation.problem.instance, self._formulation.graph
-        stages = [
-            Stage(
-                tuple(instance.nodes[x] for b in blocks for x in graph.blocks[b]), tuple(replicas)
-            )
-            for blocks, replicas in self._answer
-        ]
-        return Plan(with_inputs(instance, stages), planner)
+        return None if self._answer is None else replace(self._answer, planner=planner)

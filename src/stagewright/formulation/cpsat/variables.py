@@ -43,6 +43,8 @@ class Formulation:
         Upper bound (the warm start's period) and proven lower bound on the period.
     stages
         Number of stage slots K.
+    guarded
+        Whether single demands can be switched off: no variable may then be sized by one.
     """
 
     problem: Problem
@@ -51,6 +53,35 @@ class Formulation:
     ceiling_s: float
     floor_s: float
     stages: int
+    guarded: bool = False
+
+    @property
+    def replicas(self) -> int:
+        """Replicas that one slot may have."""
+        instance = self.problem.instance
+        count = instance.cluster.gpu_count
+        return count if self.guarded else instance.rules.most_replicas(count)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that all slots together may have."""
+        instance = self.problem.instance
+        most = None if self.guarded else instance.rules.max_gpus
+        return min(instance.cluster.gpu_count, instance.cluster.gpu_count if most is None else most)
+
+    @property
+    def recompute(self) -> tuple[bool, ...]:
+        """What a slot may do; to recompute helps only where memory is scarce."""
+        rules = self.problem.instance.rules
+        if self.guarded:
+            return (False, True)
+        return rules.recompute.choices if rules.use_memory else rules.recompute.choices[:1]
+
+    @property
+    def crossings(self) -> bool:
+        """Whether it matters which tensors cross a cut: for its time, or for a slot's memory."""
+        held = self.problem.instance.rules.use_memory and True in self.recompute
+        return held or not self.rates.free
 
     @property
     def ceiling(self) -> int:
@@ -99,15 +130,11 @@ class Variables:
         self.slots = range(formulation.stages)
         self.groups = range(len(self.cluster.groups))
         self.blocks = range(len(formulation.graph))
-        self.most = 1 if self._straight else self.cluster.gpu_count
+        self.most = formulation.replicas
         last = formulation.stages - 1
         self._upto = [
             [model.new_bool_var(f"upto[{v},{k}]") for k in range(last)] for v in self.blocks
         ]
-
-    @property
-    def _straight(self) -> bool:
-        return self.formulation.problem.instance.rules.straight_pipeline
 
     @cached_property
     def period(self) -> cp_model.IntVar:
@@ -196,11 +223,34 @@ class Variables:
     @cached_property
     def in_flight(self) -> list[list[cp_model.IntVar]]:
         """Whether a slot may hold f minibatches in flight, [slot][f - 1]."""
-        most = self.cluster.gpu_count
+        most = self.formulation.gpus
         return [
             [self.model.new_bool_var(f"in_flight[{k},{f}]") for f in range(1, most + 1)]
             for k in self.slots
         ]
+
+    @cached_property
+    def recompute(self) -> list[cp_model.IntVar]:
+        """Whether a slot recomputes its activations; used where it has the choice."""
+        return [self.model.new_bool_var(f"recompute[{k}]") for k in self.slots]
+
+    def recomputes(self, k: int) -> list[tuple[bool, list[cp_model.BoolVarT]]]:
+        """Whether slot k may keep (``False``) or recompute, each with the literals that say so."""
+        choices = self.formulation.recompute
+        if len(choices) == 1:
+            return [(choices[0], [])]
+        return [(does, [self.recompute[k] if does else ~self.recompute[k]]) for does in choices]
+
+    def cut_bytes(self, k: int, values: Sequence[int]) -> Linear:
+        """Sum of ``values`` (tensors,) over what slot k receives; the first receives nothing."""
+        return 0 if k == 0 else cp_model.LinearExpr.weighted_sum(self.crosses[k - 1], values)
+
+    @cached_property
+    def label(self) -> list[list[cp_model.IntVar]]:
+        """Whether a slot continues a stage of the plan in use, [slot][old stage]."""
+        kept = self.formulation.problem.instance.rules.placement.kept
+        old = range(0 if kept is None else len(kept.stages))
+        return [[self.model.new_bool_var(f"label[{k},{x}]") for x in old] for k in self.slots]
 
     @cached_property
     def share(self) -> list[list[cp_model.IntVar]]:
