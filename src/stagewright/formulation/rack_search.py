@@ -1,0 +1,196 @@
+"""Bound and plan on servers of unlike GPUs, before the node-level model: columns, prices, paths.
+
+The bracket [refuted, best plan] around the least period is narrowed down by trying periods:
+prices refute most of those that are too short (:mod:`priced_paths`); for the others the columns
+that the prices leave over are handed to a small model (:mod:`path_model`), which finds a plan or
+proves that there is none. Proofs need all ideals of the graph; where there are too many, narrow
+layer orders still give plans.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stagewright.formulation.assemble import with_inputs
+from stagewright.formulation.cells import Cell, cells_by_class, cells_by_server, finest_cells
+from stagewright.formulation.cut_space import all_ideals
+from stagewright.formulation.path_model import PathModel, Verdict
+from stagewright.formulation.priced_paths import PricedPaths, Prices, Wide
+from stagewright.formulation.problem import Problem, Progress, Settings
+from stagewright.formulation.server_runs import Run
+from stagewright.formulation.stage_columns import Columns, Pairs
+from stagewright.formulation.usage_grid import UsageGrid, along
+from stagewright.model.errors import DoesNotApply
+from stagewright.model.evaluate import evaluate
+from stagewright.model.plan import Plan, Stage
+
+FEW_IDEALS = 700
+NEXT = 1 - 8e-7
+COARSE = 2e-3
+CREEP = 1.05
+SHARES = (0.05, 0.2)
+"""How far from the cheapest path a part may be to be tried first, as a share of what is left."""
+PATIENCE = (2.0, 10.0, 60.0)
+"""Deterministic time of the solver for one period; then more, and more."""
+
+MOST_USAGES = 20_000_000
+
+Parts = tuple[list[Run], list[Wide]]
+
+
+@dataclass
+class RackSearch:
+    """The bracket around the least period of a cluster of unlike GPUs.
+
+    Attributes
+    ----------
+    period_s, stages
+        Best valid plan known; stages are ``None`` while it is the caller's own ceiling.
+    bound_s
+        No plan has a smaller period.
+    """
+
+    problem: Problem
+    settings: Settings
+    period_s: float
+    bound_s: float
+    stages: tuple[Stage, ...] | None = None
+    _open: tuple[float, float] | None = None
+
+    @staticmethod
+    def applies(problem: Problem) -> bool:
+        """Whether columns know the cost model, and the graph has few ideals."""
+        if not Columns.apply(problem):
+            return False
+        try:
+            all_ideals(problem.instance, FEW_IDEALS)
+        except DoesNotApply:
+            return False
+        return True
+
+    def run(self) -> None:
+        """Narrow the bracket down until it is closed or time is over."""
+        pairs = Pairs(self.problem, all_ideals(self.problem.instance, FEW_IDEALS))
+        self._by_prices(pairs)
+        for patience in PATIENCE:
+            self._open = None
+            while not self._done:
+                trial = self._next_trial()
+                if trial is None:
+                    break
+                if not self._decide(pairs, trial, patience):
+                    low, high = self._open or (trial, trial)
+                    self._open = min(low, trial), max(high, trial)
+
+    def _next_trial(self) -> float | None:
+        """A period between the bound and the best plan; ``None`` if all that is left is open.
+
+        Short periods are refuted quickly and long ones found quickly, so the trials creep up from
+        the bound, past the periods that nothing could be said of, and then close in on those.
+        """
+        if self._open is None or self._open[0] >= self.period_s:
+            self._open = None
+            near = self.period_s - self.bound_s < COARSE * self.period_s
+            middle = min((self.bound_s + self.period_s) / 2, self.bound_s * CREEP)
+            return self.period_s * NEXT if near else middle
+        low, high = self._open
+        if self.period_s - high > COARSE * self.period_s:
+            return min((high + self.period_s) / 2, high * CREEP)
+        if low - self.bound_s > COARSE * low:
+            return (self.bound_s + low) / 2
+        return None
+
+    @property
+    def _done(self) -> bool:
+        closed = self.bound_s >= self.period_s * min(NEXT, 1 - self.settings.gap)
+        return closed or self.settings.expired
+
+    def _by_prices(self, pairs: Pairs) -> None:
+        """Refute what prices alone can refute, by bisection."""
+        high = self.period_s
+        while high - self.bound_s > 1e-4 * high and not self.settings.expired:
+            trial = (self.bound_s + high) / 2
+            if PricedPaths(Columns(self.problem, pairs, trial)).best_prices().refuted:
+                self._refute(trial)
+            else:
+                high = trial
+
+    def _decide(self, pairs: Pairs, period_s: float, patience: float) -> bool:
+        """Refute a period or find a plan that keeps it; return whether that was done."""
+        columns = Columns(self.problem, pairs, period_s)
+        paths = PricedPaths(columns)
+        prices = paths.best_prices()
+        if prices.refuted:
+            self._refute(period_s)
+            return True
+        parts = paths.worth_a_look(prices)
+        if self._by_grid(columns, parts, prices, patience):
+            return True
+        coarse, fine = cells_by_class(columns), cells_by_server(columns)
+        for share in SHARES:
+            limit = float(prices.to_end[0]) * (1 - share) + share
+            near = paths.worth_a_look(prices, limit)
+            if self._by_model(columns, near, coarse, patience) == Verdict.KEPT:
+                return True
+        for cells in (coarse, fine):
+            verdict = self._by_model(columns, parts, cells, patience)
+            if verdict == Verdict.REFUTED:
+                self._refute(period_s)
+            if verdict != Verdict.OPEN:
+                return True
+        return False
+
+    def _by_grid(self, columns: Columns, parts: Parts, prices: Prices, patience: float) -> bool:
+        """Decide by usages, where there are few; return whether that was done."""
+        cells = finest_cells(columns, MOST_USAGES)
+        if cells is None:
+            return False
+        grid = UsageGrid(self.problem, columns, cells, self.settings)
+        path = grid.path(*parts, prices)
+        if path is None:
+            return False
+        if not path:
+            self._refute(columns.period_s)
+            return True
+        if grid.exact:
+            return self._take(grid.stages(path), columns.period_s)
+        return (
+            self._by_model(columns, along(path), cells_by_server(columns), patience) == Verdict.KEPT
+        )
+
+    def _by_model(
+        self, columns: Columns, parts: Parts, cells: list[Cell], patience: float
+    ) -> Verdict:
+        """Ask the model about some parts; a path over classes is looked at server by server."""
+        model = PathModel(self.problem, columns, *parts, cells)
+        if model.too_large:
+            return Verdict.OPEN
+        verdict = model.decide(self.settings, patience)
+        if verdict != Verdict.KEPT:
+            return verdict
+        if model.stages is None:
+            model = PathModel(self.problem, columns, *model.chosen, cells_by_server(columns))
+            if model.decide(self.settings, patience) != Verdict.KEPT:
+                return Verdict.OPEN
+        found = model.stages is not None and self._take(model.stages, columns.period_s)
+        return Verdict.KEPT if found else Verdict.OPEN
+
+    def _take(self, stages: tuple[Stage, ...], period_s: float) -> bool:
+        """Remember a plan if it is valid and the best so far; return whether it keeps a period."""
+        instance = self.problem.instance
+        plan = Plan(with_inputs(instance, stages), "rack-search")
+        judged = evaluate(instance, plan, self.problem.cost_model)
+        if judged.valid and judged.period_s < self.period_s:
+            self.period_s, self.stages = judged.period_s, plan.stages
+            self._tell()
+        return judged.valid and judged.period_s <= period_s * (1 + 1e-6)
+
+    def _refute(self, period_s: float) -> None:
+        if period_s > self.bound_s:
+            self.bound_s = period_s
+            self._tell()
+
+    def _tell(self) -> None:
+        if self.settings.on_progress is not None:
+            progress = Progress(self.settings.wall_s, self.period_s, self.bound_s)
+            self.settings.on_progress(progress)
