@@ -44,7 +44,7 @@ def fewest_replicas(period_s: float, total: Floats, sync: Floats, least: Floats)
     m = np.where(possible, least, 1.0)
     fits = period_s * SLACK * m**2 - total * m + sync >= 0
     root = np.sqrt(np.maximum(total**2 - 4 * period_s * sync, 0.0))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         larger = np.ceil((total + root) / (2 * period_s) - 1e-9)
     return np.where(possible, np.where(fits, m, np.maximum(m, larger)), np.inf)
 

@@ -30,7 +30,7 @@ class Progress:
     bound_s: float | None
 
 
-TECHNIQUES = ("warm-start", "contraction", "bounds", "work-cuts", "flat-search")
+TECHNIQUES = ("warm-start", "contraction", "bounds", "flat-search", "rack-search")
 """What ``cpsat`` does beside handing the plain model to the solver; see docs/benchmarks.md."""
 
 

@@ -10,6 +10,7 @@ from stagewright.formulation.cpsat.variables import Formulation
 from stagewright.formulation.flat_costs import FlatCosts
 from stagewright.formulation.flat_search import FlatSearch
 from stagewright.formulation.problem import Outcome, Problem, Progress, Settings
+from stagewright.formulation.rack_search import RackSearch
 from stagewright.formulation.rates import rates_of
 from stagewright.formulation.reduced_graph import reduce_graph
 from stagewright.formulation.warm_start import BY_HAND, SEARCHED, Start, better, warm_start
@@ -20,8 +21,8 @@ from stagewright.model.plan import Plan, Status
 
 PROVEN_GAP = 1e-6
 TIME_SHARE = 0.3
-FLAT_SHARE = 0.7
-"""Part of the time that is left for the search before any solver, where the cluster is flat."""
+BRACKET_SHARE = 0.7
+"""Part of the time that is left for bracketing the period before the model is built."""
 
 
 @dataclass(frozen=True)
@@ -102,22 +103,34 @@ class CpSat:
 def prepare(problem: Problem, settings: Settings) -> tuple[Start, float]:
     """Return the best plan known before any solver runs, and a proven lower bound.
 
-    Where the bracket around the period of a flat cluster closes, nobody can do better; else the
-    other planners have their say, so that ``cpsat`` never answers worse than any of them.
+    Where the bracket around the period closes, nobody can do better; else the other planners have
+    their say, so that ``cpsat`` never answers worse than any of them.
     """
     start = warm_start(problem, settings, BY_HAND)
+    ceiling = safe_ceiling_s(problem) if start is None else start[0]
     floor = 0.0
-    if start is not None and "flat-search" not in settings.without and FlatCosts.apply(problem):
-        search = FlatSearch(problem, settings.started(FLAT_SHARE), start[0], 0.0)
+    search = _bracket(problem, settings.started(BRACKET_SHARE), ceiling)
+    if search is not None and ceiling > 0:
         search.run()
         floor = search.bound_s
         if search.stages is not None:
-            start = search.period_s, Plan(search.stages, "flat-search")
-        if floor >= start[0] * (1 - max(settings.gap, PROVEN_GAP)):
-            return start, floor
+            start = search.period_s, Plan(search.stages, "bracket")
+    if start is not None and floor >= start[0] * (1 - max(settings.gap, PROVEN_GAP)):
+        return start, floor
     if "warm-start" not in settings.without:
         start = better(start, warm_start(problem, settings, SEARCHED))
     return start, floor
+
+
+def _bracket(
+    problem: Problem, settings: Settings, ceiling_s: float
+) -> FlatSearch | RackSearch | None:
+    """The search that brackets the least period of such a cluster, if there is one."""
+    if FlatCosts.apply(problem) and "flat-search" not in settings.without:
+        return FlatSearch(problem, settings, ceiling_s, 0.0)
+    if "rack-search" not in settings.without and RackSearch.applies(problem):
+        return RackSearch(problem, settings, ceiling_s, 0.0)
+    return None
 
 
 def gap_of(period_s: float, bound_s: float) -> float:
