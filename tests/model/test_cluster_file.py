@@ -172,8 +172,7 @@ ERRORS = {
     ),
     "price not a number": (
         ONE.replace("count: 1", "count: 1, price_per_hour: .nan"),
-        ": servers.0.gpus.0.price_per_hour: input should be a finite number "
-        f"(found nan){DOCS}",
+        f": servers.0.gpus.0.price_per_hour: input should be a finite number (found nan){DOCS}",
     ),
     "no profile": (
         ONE.replace(", profile: tv.txt", ""),
