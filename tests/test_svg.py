@@ -123,6 +123,13 @@ def cells(count: int) -> LayerGraph:
     return LayerGraph(tuple(layers), tuple(edges), "cells")
 
 
+def test_a_stage_that_recomputes_says_so():
+    instance = instance_of(chain([1, 2]), one_server(2))
+    first, second = Stage(("node1",), (1,), recompute=True), Stage(("node2",), (1,))
+    found = headers(parse(draw(instance, Plan((first, second), "by-hand"))))
+    assert ["recomputes" in " ".join(header) for header in found] == [True, False]
+
+
 def test_one_box_per_layer_and_one_header_per_stage() -> None:
     graph = chain([100, 52.8, 30, 20], 1e6, 8e8)
     cluster = one_server({"TitanV": 1, "TitanXP": 3}, 1e12)

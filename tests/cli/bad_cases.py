@@ -322,6 +322,132 @@ OPTIONS = {
     "completion of no shell": options("completion", "Missing argument", "bash", "zsh", "fish"),
 }
 
+RULES = 'max_gpus = 3\nrecompute = "auto"\n[memory]\nuse = false\nversions = "2bw"\n'
+
+
+def rules(text, arguments, *expected):
+    """A constraints file beside good files, and options."""
+    return Bad(
+        {"rules.toml": text}, f"plan servers.txt --constraints rules.toml {arguments}", expected
+    )
+
+
+def replan(text, arguments, *expected):
+    """A plan to keep beside good files, and options."""
+    return Bad({"old.json": text}, f"plan servers.txt {arguments}", expected)
+
+
+CONSTRAINTS = {
+    "--max-replicas 0": options("plan servers.txt --max-replicas 0", "'--max-replicas'", "x>=1"),
+    "--max-gpus 0": options("plan servers.txt --max-gpus 0", "'--max-gpus'", "x>=1", PLAN_HELP),
+    "--max-gpus in words": options("plan servers.txt --max-gpus two", "'two' is not a valid"),
+    "--max-price -1": options("plan cluster.yaml --max-price -1", "'--max-price'", "0<=x<="),
+    "--max-price nan": options("plan cluster.yaml --max-price nan", "'--max-price'", "nan"),
+    "--max-price without prices": options(
+        "plan servers.txt --max-price 3",
+        "a limit on the price needs a price for every GPU group. Add price_per_hour to each group "
+        "of the cluster.yaml",
+    ),
+    "--recompute sometimes": options(
+        "plan servers.txt --recompute sometimes", "'--recompute'", "'never', 'always', 'auto'"
+    ),
+    "--solver magic": options("plan servers.txt --solver magic", "'--solver'", "'highs'"),
+    "--pin without a place": options(
+        "plan servers.txt --pin a", "'--pin'", "'a' is not NODE=WHERE, such as node5=TitanV"
+    ),
+    "--pin nothing": options("plan servers.txt --pin =TitanV", "'=TitanV' is not NODE=WHERE"),
+    "--pin to an unknown place": options(
+        "plan servers.txt --pin a=TitanX",
+        "'TitanX' is no place of this cluster; expected stage:K, a GPU type, a server, or "
+        "SERVER/TYPE. Did you mean 'TitanXP', 'TitanV'?",
+    ),
+    "--pin of an unknown layer": options(
+        "plan servers.txt --pin 'Linar(8, 8)=stage:0'",
+        "no layer is called or described as 'Linar(8, 8)'. Did you mean 'Linear(8, 8)'?",
+    ),
+    "--pin to two stages": options(
+        "plan servers.txt --pin a=stage:0 --pin a=stage:1",
+        "'a' is pinned to stage 0 and to stage 1. A layer lies in one stage only",
+    ),
+    "--pin to no GPU": options(
+        "plan servers.txt --pin a=TitanV --pin a=TitanXP", "no GPU is left for 'a'"
+    ),
+    "--forbid everywhere": options(
+        "plan servers.txt --forbid '*=Server0'", "no GPU is left for 'a'", "forbid the others"
+    ),
+    "--forbid a stage": options(
+        "plan servers.txt --forbid a=stage:0", "'stage:0' cannot be forbidden; expected a GPU type"
+    ),
+    "--together of nothing": options("plan servers.txt --together ,", "it names nothing"),
+    "--together of one": options(
+        "plan servers.txt --together a,a", "'a, a' names one layer only; expected two or more"
+    ),
+    "--together with an unknown layer": options(
+        "compare servers.txt --together a,d", "no layer is called or described as 'd'"
+    ),
+    "--replan without a limit": options(
+        "plan servers.txt --replan old.json", "--replan needs --max-moved, how many layers may"
+    ),
+    "--max-moved without a plan": options(
+        "plan servers.txt --max-moved 3", "--max-moved goes with --replan, the plan that layers"
+    ),
+    "--max-moved -1": options("plan servers.txt --max-moved -1", "'--max-moved'", "x<="),
+    "--replan of a file that is not there": options(
+        "plan servers.txt --replan gone.json --max-moved 1",
+        "gone.json: no such file; expected a plan document",
+    ),
+    "--replan of another network": replan(
+        '{"stages": [{"nodes": ["x"]}]}',
+        "--replan old.json --max-moved 1",
+        "old.json: the plan holds none of the layers to be planned (it has 'x')",
+    ),
+    "--replan of a profile": options(
+        "plan servers.txt --replan titanv.txt --max-moved 1",
+        "titanv.txt: invalid JSON",
+        "Expected a plan document",
+    ),
+    "a constraints file that is not there": options(
+        "plan servers.txt --constraints gone.toml", "gone.toml: no such file; expected a constraint"
+    ),
+    "a constraints file of another kind": options(
+        "plan servers.txt --constraints titanv.txt", "found the suffix '.txt', expected .toml"
+    ),
+    "bad TOML": rules("max_gpus = \n", "", "rules.toml:1: not valid TOML: Invalid value"),
+    "an unknown constraint": rules("max_gpu = 3\n", "", "rules.toml: max_gpu: extra inputs"),
+    "a file that contradicts a number": rules(
+        RULES,
+        "--max-gpus 2",
+        "rules.toml: max_gpus is 3 here, but --max-gpus 2 is given. State it once",
+    ),
+    "a file that contradicts a word": rules(
+        RULES, "--versions stash", "memory.versions is 2bw here, but --versions stash is given"
+    ),
+    "a file that contradicts a rule": rules(
+        RULES, "--recompute never", "recompute is auto here, but --recompute never is given"
+    ),
+    "a file that contradicts a flag": rules(
+        RULES,
+        "--use-memory-constraint",
+        "memory.use is false here, but --use-memory-constraint is given",
+    ),
+    "a file that contradicts a pin": rules(
+        "pin = {a = 'stage:0'}", "--pin a=stage:1", "'a' is pinned to stage 1 and to stage 0"
+    ),
+    "a file that contradicts the plan to keep": rules(
+        "keep = {plan = 'old.json', most_moved = 1}",
+        "--replan old.json --max-moved 2",
+        "keep is old.json with 1 moved here, but --replan old.json with 2 moved is given",
+    ),
+    "a file that keeps a plan that is not there": rules(
+        "keep = {plan = 'gone.json', most_moved = 1}",
+        "",
+        "gone.json: no such file; expected a plan",
+    ),
+    "a file that pins an unknown layer": rules(
+        "pin = {d = 'TitanV'}", "", "no layer is called or described as 'd'"
+    ),
+}
+
 OUTPUTS = {
     "a file in the folder's place": options(
         "plan servers.txt -o titanv.txt", "titanv.txt: is a file; expected a folder to write into"
@@ -342,7 +468,7 @@ OUTPUTS = {
     ),
 }
 
-BAD = {**PROFILES, **SERVER_FILES, **CLUSTER_FILES, **OPTIONS, **OUTPUTS}
+BAD = {**PROFILES, **SERVER_FILES, **CLUSTER_FILES, **OPTIONS, **CONSTRAINTS, **OUTPUTS}
 
 
 def lay_out(files):

@@ -36,7 +36,7 @@ KEYS = {
     "certificate": "status objective_s bound_s gap wall_s solver",
     "baselines": "single_gpu_s data_parallel_s",
     "stages.0": "index nodes replicas compute_s sync_s input_transfer_s output_transfer_s time_s "
-    "memory_bytes ranks",
+    "memory_bytes recompute ranks",
     "stages.0.replicas.0": "server gpu count",
     "instance": "graph cluster options",
 }

@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 
 import pytest
+from bad_cases import CLUSTER, lay_out
 from command_line import HETE_FILES, SAMPLE, TITANV, command, quiet_place, slow_link  # noqa: F401
 
-from builders import chain, write_profile
+from builders import certificate, chain, instance_of, one_server, write_profile
+from stagewright.cli.render import show_plan
+from stagewright.formulation.problem import Problem
+from stagewright.formulation.run import Planned
+from stagewright.model.costs import Topology
+from stagewright.model.evaluate import evaluate
+from stagewright.model.plan import Plan, Stage
+from stagewright.model.rules import Recompute, Rules
 
 
 def test_people_read_a_table_and_sentences():
@@ -107,6 +115,40 @@ def test_a_plan_that_exceeds_known_memory_is_warned_about():
     out = " ".join(command("plan", SAMPLE, "-s", "1e9").out.split())
     assert re.search(r"Warning: stage 0 needs 2\.1 GB on TitanXP \(1\.0 GB\): ", out)
     assert "add --use-memory-constraint" in out
+
+
+def test_constraints_in_force_are_named():
+    lines = command("plan", SAMPLE, "--max-gpus", "4", "--forbid", "node2=TitanV").out.splitlines()
+    assert "Constraints: --max-gpus 4; --pin node2=TitanXP." in lines
+    assert "Constraints" not in command("plan", SAMPLE).out
+
+
+def test_idle_gpus_are_excused_by_the_limit():
+    out = command("plan", SAMPLE, "--planner", "single-gpu", "--max-gpus", "1").out
+    assert "3 of 4 GPUs stay idle; the constraints limit how many are used." in out
+
+
+def test_the_price_is_named_where_every_gpu_has_one():
+    lay_out({"cluster.yaml": CLUSTER.replace("titanv.txt}", "titanv.txt, price_per_hour: 1.25}")})
+    for planner, price in (("single-gpu", "1.25"), ("data-parallel", "5.00")):
+        out = command("plan", "cluster.yaml", "--planner", planner).out
+        assert f"Price of the GPUs in use: {price} per hour." in out
+    assert "Price" not in command("plan", "servers.txt").out
+
+
+def test_stages_that_recompute_are_marked(capsys):
+    """A plan by hand; its rule is not the point."""
+    instance = instance_of(chain([1, 2]), one_server(2), Rules(recompute=Recompute.AUTO))
+    plan = Plan(
+        (Stage(("node1",), (1,), recompute=True), Stage(("node2",), (1,))), planner="by-hand"
+    )
+    problem = Problem(instance, Topology())
+    evaluation = evaluate(instance, plan, problem.cost_model)
+    assert evaluation.valid
+    show_plan(Planned(problem, plan, evaluation, certificate(evaluation.period_s)), [])
+    lines = capsys.readouterr().out.splitlines()
+    assert "Constraints: --recompute auto." in lines
+    assert [line.split()[-1] for line in lines[2:5]] == ["recomputes", "yes", "no"]
 
 
 def test_other_planners_stand_beside_the_plan():

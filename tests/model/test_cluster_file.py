@@ -78,6 +78,14 @@ def test_memory_is_the_lines_own_or_else_its_types(read):
     )
 
 
+def test_prices_are_the_lines_own_or_else_their_types(read):
+    text = FULL.replace("tv.txt,", "tv.txt, price_per_hour: 2.5,").replace(
+        "memory_bytes: 32e9", "price_per_hour: 0"
+    )
+    prices = [group.price_per_hour for group in read(text).cluster.groups]
+    assert prices == [2.5, None, 0.0, None]
+
+
 def test_profiles_are_found_beside_the_file(read, folder):
     assert read(FULL).profiles == {"TitanV": folder / "tv.txt", "TitanXP": folder / "txp.txt"}
 
@@ -156,6 +164,15 @@ ERRORS = {
     "no memory": (
         FULL.replace("12000000000", "0"),
         f": gpus.TitanV.memory_bytes: input should be greater than 0 (found 0){DOCS}",
+    ),
+    "negative price": (
+        FULL.replace("memory_bytes: 12000000000", "price_per_hour: -1"),
+        ": gpus.TitanV.price_per_hour: input should be greater than or equal to 0 "
+        f"(found -1){DOCS}",
+    ),
+    "price not a number": (
+        ONE.replace("count: 1", "count: 1, price_per_hour: .nan"),
+        f": servers.0.gpus.0.price_per_hour: input should be a finite number (found nan){DOCS}",
     ),
     "no profile": (
         ONE.replace(", profile: tv.txt", ""),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from builders import cluster_of, one_server, plan_of
-from stagewright.model.plan import Certificate, Status, assign_ranks
+from stagewright.model.cluster import Cluster
+from stagewright.model.plan import Certificate, Status, assign_ranks, price_per_hour
 
 
 def test_a_plan_knows_its_gpus_and_where_each_node_is():
@@ -13,6 +16,25 @@ def test_a_plan_knows_its_gpus_and_where_each_node_is():
     assert plan.gpu_count == 4
     assert [stage.replica_count for stage in plan.stages] == [3, 1]
     assert plan.stage_of == {"a": 0, "b": 0, "c": 1}
+
+
+def with_prices(cluster: Cluster, *prices) -> Cluster:
+    """The cluster with a price for each group."""
+    groups = zip(cluster.groups, prices, strict=True)
+    return dataclasses.replace(
+        cluster, groups=tuple(dataclasses.replace(g, price_per_hour=p) for g, p in groups)
+    )
+
+
+def test_a_plan_costs_what_its_gpus_cost():
+    cluster = with_prices(one_server({"TitanV": 2, "TitanXP": 4}), 2.5, 0.5)
+    assert price_per_hour(cluster, plan_of(("a", [2, 1]), ("b", [0, 2]))) == 6.5
+
+
+def test_gpus_that_are_not_used_need_no_price():
+    cluster = with_prices(one_server({"TitanV": 2, "TitanXP": 4}), 2.5, None)
+    assert price_per_hour(cluster, plan_of(("a", [2, 0]))) == 5.0
+    assert price_per_hour(cluster, plan_of(("a", [1, 1]))) is None
 
 
 @pytest.mark.parametrize(

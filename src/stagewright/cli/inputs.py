@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from stagewright.cli.options import MAX_GPUS
+from stagewright.cli.demands import Demands, all_constraints
+from stagewright.cli.option_types import MAX_GPUS
 
 if TYPE_CHECKING:
     from stagewright.formulation.problem import Problem
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class Inputs(Demands):
     """The values of ``problem_options``, by their names on the command line."""
 
     servers: str | None
@@ -28,12 +29,6 @@ class Inputs:
     no_transfers: bool
     no_overlap: bool
     dispatch: Literal["equal", "proportional"]
-    use_memory_constraint: bool
-    versions: str
-    optimizer: str
-    straight_pipeline: bool
-    use_all: bool
-    max_stages: int | None
 
 
 def load_problem(inputs: Inputs) -> Problem:
@@ -48,7 +43,6 @@ def load_problem(inputs: Inputs) -> Problem:
     from stagewright.model.costs import make_cost_model
     from stagewright.model.errors import InputError
     from stagewright.model.load import load_instance
-    from stagewright.model.rules import MemoryModel, Optimizer, Rules, Versions
 
     if inputs.no_transfers and inputs.activation_compression_ratio is not None:
         raise InputError("--no-transfers and --activation-compression-ratio exclude each other")
@@ -61,13 +55,7 @@ def load_problem(inputs: Inputs) -> Problem:
         overlap=not inputs.no_overlap,
         dispatch=inputs.dispatch,
     )
-    rules = Rules(
-        use_memory=inputs.use_memory_constraint,
-        memory=MemoryModel(Versions(inputs.versions), Optimizer(inputs.optimizer)),
-        use_all=inputs.use_all,
-        straight_pipeline=inputs.straight_pipeline,
-        max_stages=None if inputs.max_stages is None else min(inputs.max_stages, MAX_GPUS),
-    )
+    constraints = all_constraints(inputs)
     read = _read(inputs)
     cost_model.check(read.cluster)
     if read.cluster.gpu_count > MAX_GPUS:
@@ -75,7 +63,8 @@ def load_problem(inputs: Inputs) -> Problem:
             f"the cluster has {read.cluster.gpu_count:,} GPUs; expected at most {MAX_GPUS:,}",
             source=inputs.servers or inputs.file,
         )
-    return Problem(load_instance(read, rules), cost_model)
+    instance = load_instance(read, constraints.rules())
+    return Problem(constraints.applied_to(instance), cost_model)
 
 
 def _read(inputs: Inputs) -> ClusterFile:

@@ -2,82 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 import click
 
+from stagewright.cli.constraint_options import constraint_options
+from stagewright.cli.option_types import MAX_GPUS, Command, Numbers, Real
 from stagewright.formulation.registry import DEFAULT_PLANNER, PLANNER_NAMES
 
-LARGEST = 1e24
+__all__ = [
+    "COST_MODEL_NAMES",
+    "MAX_GPUS",
+    "Command",
+    "Limits",
+    "json_option",
+    "limit_options",
+    "planner_option",
+    "problem_options",
+    "take",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-MAX_GPUS = 10_000
 COST_MODEL_NAMES = ("topology", "pipedream", "sparsepipe")
-
-
-class Command(click.Command):
-    """A command that takes option names with underscores too, as the published tools spell them."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read ``--use_memory_constraint=x`` as ``--use-memory-constraint=x``."""
-        plain: list[str] = []
-        for place, word in enumerate(args):
-            if word == "--":
-                plain += args[place:]
-                break
-            name, equals, value = word.partition("=")
-            plain.append(name.replace("_", "-") + equals + value if word[:2] == "--" else word)
-        try:
-            return super().parse_args(ctx, plain)
-        except click.UsageError as error:
-            error.ctx = error.ctx or ctx  # so that the message can name the command
-            raise
-
-
-class Real(click.FloatRange):
-    """A finite number in a range."""
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Read the number."""
-        number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
-            self.fail(f"'{value}' is not a finite number", param, ctx)
-        return number
-
-
-class Numbers(click.ParamType[tuple[float, ...]]):
-    """Numbers above zero, separated by commas."""
-
-    def __init__(self, name: str, *, whole: bool = False) -> None:
-        self.name = name
-        self._whole = whole
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
-        """Turn ``4,2`` into (4, 2)."""
-        if isinstance(value, tuple):
-            return value
-        found = []
-        for part in str(value).split(","):
-            try:
-                number = float(part)
-            except ValueError:
-                number = math.nan
-            good = 0 < number <= (MAX_GPUS if self._whole else LARGEST)
-            if not good or (self._whole and number != int(number)):
-                kind = (
-                    f"a whole number from 1 to {MAX_GPUS:,}" if self._whole else "a number above 0"
-                )
-                self.fail(f"'{part}' is not {kind}", param, ctx)
-            found.append(number)
-        return tuple(found)
+SOLVERS = ("highs", "scip", "gurobi")
 
 
 @dataclass(frozen=True)
@@ -89,6 +39,8 @@ class Limits:
     workers: int
     seed: int
     use_fewer_machines: bool
+    tidy: bool
+    solver: str
 
 
 def take(kind: type[Any], values: dict[str, Any]) -> Any:
@@ -97,7 +49,8 @@ def take(kind: type[Any], values: dict[str, Any]) -> Any:
 
 
 def problem_options(function: Function) -> Function:
-    """Add the options that say what is to be planned."""
+    """Add the options that say what is to be planned, and what is demanded of any plan."""
+    function = constraint_options(function)
     for decorate in reversed(
         (
             click.argument("servers", required=False, type=click.Path(), metavar="[SERVERS]"),
@@ -167,33 +120,6 @@ def problem_options(function: Function) -> Function:
                 show_default=True,
                 help="How minibatches are dealt to unlike replicas of a stage.",
             ),
-            click.option(
-                "--use-memory-constraint",
-                is_flag=True,
-                help="Every stage must fit the memory of its GPUs.",
-            ),
-            click.option(
-                "--versions",
-                type=click.Choice(("stash", "2bw", "flush")),
-                default="stash",
-                show_default=True,
-                help="Weight versions kept: one per minibatch in flight, two, or one.",
-            ),
-            click.option(
-                "--optimizer",
-                type=click.Choice(("sgd", "momentum", "adam")),
-                default="sgd",
-                show_default=True,
-                help="Optimizer state that memory has to hold.",
-            ),
-            click.option("--straight-pipeline", is_flag=True, help="No stage is replicated."),
-            click.option("--use-all", is_flag=True, help="Leave no GPU idle."),
-            click.option(
-                "--max-stages",
-                type=click.IntRange(min=1),
-                metavar="S",
-                help="At most so many stages.",
-            ),
         )
     ):
         function = decorate(function)
@@ -240,6 +166,19 @@ def limit_options(function: Function) -> Function:
                 "--use-fewer-machines",
                 is_flag=True,
                 help="pipedream-dp may leave machines idle (its own option).",
+            ),
+            click.option(
+                "--tidy",
+                is_flag=True,
+                help="Among plans of the same period, take one with the fewest GPUs, then with the "
+                "least traffic between servers.",
+            ),
+            click.option(
+                "--solver",
+                type=click.Choice(SOLVERS),
+                default=SOLVERS[0],
+                show_default=True,
+                help="Which solver the planner milp uses.",
             ),
         )
     ):

@@ -45,6 +45,8 @@ def searching(limits: Limits) -> Iterator[Settings]:
         workers=limits.workers,
         seed=limits.seed,
         fewer_machines=limits.use_fewer_machines,
+        tidy=limits.tidy,
+        solver=limits.solver,
         on_progress=on_progress,
         stop=stop,
     )

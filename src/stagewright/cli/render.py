@@ -20,6 +20,7 @@ from stagewright.cli.texts import (
     gigabytes,
     gpus,
     milliseconds,
+    money,
     percent,
 )
 from stagewright.formulation.problem import Problem, Settings
@@ -27,7 +28,8 @@ from stagewright.formulation.run import Planned
 from stagewright.model.errors import printable
 from stagewright.model.evaluate import StageFigures, over_memory
 from stagewright.model.instance import Instance
-from stagewright.model.plan import Certificate, Status
+from stagewright.model.plan import Certificate, Status, price_per_hour
+from stagewright.model.rule_names import rules_in_words
 from stagewright.scenarios.compare import Comparison, Row, compare
 
 PLAIN_WIDTH = 110
@@ -59,6 +61,9 @@ def show_plan(planned: Planned, written: Sequence[Path]) -> None:
             f"\n[bold]Period {milliseconds(evaluation.period_s)}[/] per minibatch, "
             f"{evaluation.throughput_per_s:,.2f} minibatches/s. {_speed_up(planned)}"
         )
+        price = price_per_hour(instance.cluster, planned.plan)
+        if price is not None:
+            console.print(f"Price of the GPUs in use: {money(price)} per hour.")
         console.print(certificate_sentence(planned.certificate, planned.problem.cost_model.name))
         _idle(console, planned)
         for k, (stage, figures) in enumerate(
@@ -77,11 +82,11 @@ def _idle(console: Console, planned: Planned) -> None:
     idle = total - planned.plan.gpu_count
     if not idle:
         return
-    reason = (
-        ": using them would not make it faster (--use-all forces them)"
-        if planned.certificate.status == Status.OPTIMAL
-        else ""
-    )
+    rules, reason = planned.problem.instance.rules, ""
+    if rules.max_gpus is not None or rules.max_price_per_hour is not None:
+        reason = "; the constraints limit how many are used"
+    elif planned.certificate.status == Status.OPTIMAL:
+        reason = ": using them would not make it faster (--use-all forces them)"
     console.print(f"{idle} of {total} GPUs stay idle{reason}.")
 
 
@@ -93,6 +98,9 @@ def _heading(console: Console, problem: Problem) -> None:
     )
     for note in instance.notes:
         console.print(f"[dim]Note: {_safe(note, 400)}.[/]")
+    rules = rules_in_words(instance.rules, cluster)
+    if rules:
+        console.print(f"[dim]Constraints: {_safe('; '.join(rules), 800)}.[/]")
 
 
 def _safe(text: str, limit: int = 80) -> str:
@@ -123,6 +131,9 @@ def _stage_table(planned: Planned) -> Table:
     table.add_column("GPUs")
     for name in ("compute", "all-reduce", "receive", "send", "memory", "of the period"):
         table.add_column(name, justify="right")
+    recomputes = any(stage.recompute for stage in planned.plan.stages)
+    if recomputes:
+        table.add_column("recomputes")
     period = planned.evaluation.period_s
     for k, (stage, figures) in enumerate(
         zip(planned.plan.stages, planned.evaluation.stages, strict=True)
@@ -134,6 +145,7 @@ def _stage_table(planned: Planned) -> Table:
             escape(gpus(cluster, stage.replicas)),
             *_figures(figures),
             _share(figures, period),
+            *(["yes" if stage.recompute else "no"] if recomputes else []),
             style="bold" if busiest else None,
         )
     return table

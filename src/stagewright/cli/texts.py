@@ -75,6 +75,15 @@ def bytes_per_s(value: float) -> str:
     return f"{value:g} B/s"
 
 
+def money(price: float) -> str:
+    """A price in whatever currency, with two decimals or else three digits.
+
+    >>> money(12.5), money(1234), money(0.00456), money(0)
+    ('12.50', '1,234.00', '0.00456', '0')
+    """
+    return f"{price:,.2f}" if price >= 1 else f"{price:.3g}"
+
+
 def gpus(cluster: Cluster, replicas: Sequence[int]) -> str:
     """GPUs of a stage, with servers where there are several: ``TitanV×1 + TitanXP×2``."""
     several = len(cluster.servers) > 1

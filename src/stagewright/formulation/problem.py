@@ -48,6 +48,11 @@ class Settings:
         Threads of the solver, and its random seed. One worker is deterministic.
     fewer_machines
         Let ``pipedream-dp`` leave machines idle (its ``--use_fewer_machines``).
+    tidy
+        Among plans of the same period, take one with the fewest GPUs, then with the least traffic
+        between servers.
+    solver
+        Which solver ``milp`` uses.
     on_progress
         Called whenever the best plan or the bound improves.
     without
@@ -63,6 +68,8 @@ class Settings:
     workers: int = 8
     seed: int = 0
     fewer_machines: bool = False
+    tidy: bool = False
+    solver: str = "highs"
     on_progress: Callable[[Progress], None] | None = None
     without: frozenset[str] = frozenset()
     stop: threading.Event = field(default_factory=threading.Event)

@@ -16,6 +16,7 @@ from stagewright.model.errors import (
 )
 from stagewright.model.evaluate import Evaluation, evaluate
 from stagewright.model.plan import Certificate, Plan, Status
+from stagewright.model.rule_names import rules_in_words
 
 AGREEMENT = 1e-6
 """Largest relative difference between a planner's objective and the evaluator's period."""
@@ -113,19 +114,8 @@ def run_planner(name: str, problem: Problem, settings: Settings) -> Planned:
 
 def _rules(problem: Problem) -> str:
     """Name the rules in force, as the command line spells them."""
-    rules, cluster = problem.instance.rules, problem.instance.cluster
-    memory = [g.memory_bytes for g in cluster.groups if g.memory_bytes is not None]
-    named = []
-    if rules.use_memory and memory:
-        largest = max(memory) / 1e9
-        named.append(f"--use-memory-constraint, at most {largest:g} GB per GPU")
-    if rules.use_all:
-        named.append(f"--use-all, {cluster.gpu_count} GPUs")
-    if rules.straight_pipeline:
-        named.append("--straight-pipeline")
-    if rules.max_stages is not None:
-        named.append(f"--max-stages {rules.max_stages}")
-    return "; ".join(named) or "no rules"
+    instance = problem.instance
+    return "; ".join(rules_in_words(instance.rules, instance.cluster)) or "no rules"
 
 
 def plan_with_baselines(name: str, problem: Problem, settings: Settings) -> Planned:

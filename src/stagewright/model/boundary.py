@@ -23,6 +23,7 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Milliseconds = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Bytes = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Memory = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
+Price = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Bandwidth = Annotated[
     float, Field(gt=0, le=LARGEST, allow_inf_nan=False), AfterValidator(_not_tiny)
 ]

@@ -1,18 +1,18 @@
-"""``cluster.yaml``: everything a server file says, and memory, bandwidths and latencies."""
+"""``cluster.yaml``: everything a server file says, memory, prices, bandwidths and latencies."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stagewright.model.boundary import Bandwidth, Latency, Memory, first_error
+from stagewright.model.boundary import Bandwidth, Latency, Memory, Price, first_error
 from stagewright.model.cluster import Cluster, GpuGroup
 from stagewright.model.errors import InputError
 from stagewright.model.files import is_file, read_text
 from stagewright.model.server_file import MAX_GPUS, ClusterFile
+from stagewright.model.yaml_text import parse_yaml
 
 MAX_SERVERS = 2000
 Name = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^\S.*$")]
@@ -25,6 +25,7 @@ class _Part(BaseModel):
 class _Spec(_Part):
     profile: Name | None = None
     memory_bytes: Memory | None = None
+    price_per_hour: Price | None = None
 
 
 class _Gpus(_Part):
@@ -32,6 +33,7 @@ class _Gpus(_Part):
     count: Annotated[int, Field(ge=1, le=MAX_GPUS)]
     profile: Name | None = None
     memory_bytes: Memory | None = None
+    price_per_hour: Price | None = None
 
 
 class _Server(_Part):
@@ -58,28 +60,6 @@ class _File(_Part):
     links: _Links = _Links()
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without arbitrary objects, without aliases, and without a key given twice."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Refuse an alias: a few of them can stand for more than memory holds."""
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not supported", mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse a repeated key: one of its values would be lost silently."""
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key.value}' is given twice", key.start_mark
-                )
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
-        return super().construct_mapping(node, deep=deep)
-
-
 def read_cluster_yaml(path: str | Path) -> ClusterFile:
     """Read a cluster description in YAML (see ``docs/formats.md``).
 
@@ -89,25 +69,7 @@ def read_cluster_yaml(path: str | Path) -> ClusterFile:
         With the file and the place in it.
     """
     path = Path(path)
-    try:
-        raw: Any = yaml.load(read_text(path, "cluster file"), _Loader)  # noqa: S506 - a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        raise InputError(
-            f"not valid YAML: {error.problem}",
-            source=path,
-            line=None if mark is None else mark.line + 1,
-        ) from None
-    except (
-        yaml.YAMLError,
-        RecursionError,
-        ValueError,
-        LookupError,
-        AttributeError,
-        TypeError,
-    ) as error:
-        # PyYAML lets some malformed scalars (`!!bool maybe`) out as plain Python errors.
-        raise InputError(f"not valid YAML: {error}", source=path) from None
+    raw = parse_yaml(read_text(path, "cluster file"), path)
     try:
         parsed = _File.model_validate(raw)
     except ValidationError as error:
@@ -127,7 +89,8 @@ def _build(parsed: _File, path: Path) -> ClusterFile:
         for line in server.gpus:
             spec = parsed.gpus.get(line.gpu, _Spec())
             memory = line.memory_bytes if line.memory_bytes is not None else spec.memory_bytes
-            groups.append(GpuGroup(index, line.gpu, line.count, memory))
+            price = line.price_per_hour if line.price_per_hour is not None else spec.price_per_hour
+            groups.append(GpuGroup(index, line.gpu, line.count, memory, price))
             profile = _profile(line.profile or spec.profile, line.gpu, server.name, path)
             first = profiles.setdefault(line.gpu, profile)
             if first != profile and first.read_bytes() != profile.read_bytes():

@@ -105,6 +105,14 @@ class Certificate:
         return max(0.0, (self.objective_s - self.bound_s) / self.objective_s)
 
 
+def price_per_hour(cluster: Cluster, plan: Plan) -> float | None:
+    """Price of the GPUs that ``plan`` uses, or ``None`` if one of them has no price."""
+    used = [(g, n) for x in plan.stages for g, n in zip(cluster.groups, x.replicas, strict=True)]
+    prices = [(g.price_per_hour, n) for g, n in used if n > 0]
+    known = [price * n for price, n in prices if price is not None]
+    return sum(known) if len(known) == len(prices) else None
+
+
 def assign_ranks(cluster: Cluster, stages: Sequence[Stage]) -> tuple[tuple[int, ...], ...]:
     """Number the GPUs in use, server by server and stage by stage within a server.
 

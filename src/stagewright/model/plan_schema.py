@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stagewright.model.boundary import Bandwidth, Bytes, Latency, Memory, Milliseconds, Seconds
+from stagewright.model.boundary import (
+    Bandwidth,
+    Bytes,
+    Latency,
+    Memory,
+    Milliseconds,
+    Price,
+    Seconds,
+)
 from stagewright.model.costs import Dispatch
 from stagewright.model.plan import Status
 from stagewright.model.rules import Optimizer, Recompute, Versions
@@ -89,7 +97,7 @@ class GroupDocument(_Part):
     gpu: str
     count: Count
     memory_bytes: Memory | None
-    price_per_hour: Bytes | None = None
+    price_per_hour: Price | None = None
 
 
 class ClusterDocument(_Part):
@@ -153,7 +161,7 @@ class OptionsDocument(_Part):
     max_stages: Count | None
     max_replicas: Count | None = None
     max_gpus: Count | None = None
-    max_price_per_hour: Bytes | None = None
+    max_price_per_hour: Price | None = None
     recompute: Recompute = Recompute.NEVER
     placement: PlacementDocument = PlacementDocument()
 

@@ -98,8 +98,10 @@ class Captions:
         if panel >= len(self.plan.stages):
             return [["In no stage"], ["layers that the plan leaves out"]]
         figures = self.evaluation.stages[panel]
+        stage = self.plan.stages[panel]
+        again = ["recomputes"] if stage.recompute else []
         lines = [
-            [f"Stage {panel}", self._replicas(self.plan.stages[panel])],
+            [f"Stage {panel}", self._replicas(stage), *again],
             [
                 milliseconds(1000 * figures.time_s),
                 *(f"{x} of the period" for x in self._share_of_period(figures.time_s)),

@@ -1,0 +1,146 @@
+"""Constraints in a file, TOML or YAML (see ``docs/formats.md``)."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from stagewright.model.boundary import Price, first_error
+from stagewright.model.constraints import Constraints, KeptPlan
+from stagewright.model.errors import InputError
+from stagewright.model.files import read_text
+from stagewright.model.placement_names import PlacementNames
+from stagewright.model.rules import Optimizer, Recompute, Versions
+from stagewright.model.yaml_text import parse_yaml
+
+MOST_CHARACTERS = 256 * 1024
+MOST_DOTS = 300
+"""In one line of TOML: the time that tomllib takes for ``a.a.a…`` grows with their square."""
+
+MOST_ENTRIES = 10_000
+
+Word = Annotated[str, Field(min_length=1, max_length=1000)]
+Words = Annotated[list[Word], Field(min_length=1, max_length=MOST_ENTRIES)]
+Places = Annotated[
+    dict[Word, Annotated[Words, BeforeValidator(lambda x: x if isinstance(x, list) else [x])]],
+    Field(max_length=MOST_ENTRIES),
+]
+Limit = Annotated[int, Field(ge=1, le=10_000_000, strict=True)]
+Switch = Annotated[bool, Field(strict=True)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Memory(_Part):
+    use: Switch | None = None
+    versions: Versions | None = None
+    optimizer: Optimizer | None = None
+
+
+class _Keep(_Part):
+    plan: Word
+    most_moved: Annotated[int, Field(ge=0, le=10_000_000, strict=True)]
+
+
+class _File(_Part):
+    max_stages: Limit | None = None
+    max_replicas: Limit | None = None
+    max_gpus: Limit | None = None
+    max_price_per_hour: Price | None = None
+    use_all: Switch | None = None
+    straight_pipeline: Switch | None = None
+    recompute: Recompute | None = None
+    memory: _Memory = _Memory()
+    pin: Places = {}
+    forbid: Places = {}
+    together: Annotated[list[Words], Field(max_length=MOST_ENTRIES)] = []
+    keep: _Keep | None = None
+
+
+def read_constraints(path: str | Path) -> Constraints:
+    """Read constraints from a ``.toml``, ``.yaml`` or ``.yml`` file.
+
+    Raises
+    ------
+    InputError
+        With the file and the place in it.
+    """
+    path = Path(path)
+    if path.suffix not in {".toml", ".yaml", ".yml"}:
+        raise InputError(
+            f"found the suffix '{path.suffix}', expected .toml, .yaml or .yml", source=path
+        )
+    text = read_text(path, "constraints file")
+    if len(text) > MOST_CHARACTERS:
+        raise InputError(
+            f"the file has {len(text):,} characters; a constraints file has at most "
+            f"{MOST_CHARACTERS:,}",
+            source=path,
+        )
+    raw = _parse_toml(text, path) if path.suffix == ".toml" else parse_yaml(text, path)
+    try:
+        parsed = _File.model_validate(raw)
+    except ValidationError as error:
+        place, message = first_error(error)
+        raise InputError(
+            f"{place}: {message}" if place else message,
+            source=path,
+            hint="docs/formats.md describes the constraints file",
+        ) from None
+    return _constraints(parsed, path)
+
+
+def _parse_toml(text: str, path: Path) -> Any:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.count(".") > MOST_DOTS:
+            raise InputError(
+                f"more than {MOST_DOTS} dots in one line",
+                source=path,
+                line=number,
+                hint="Break the list into several lines",
+            )
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        what = str(error)
+        place = re.search(r" \(at line (\d+), column \d+\)$", what)
+        raise InputError(
+            f"not valid TOML: {what if place is None else what[: place.start()]}",
+            source=path,
+            line=None if place is None else int(place[1]),
+        ) from None
+    except (RecursionError, ValueError) as error:
+        what = "nested too deeply" if isinstance(error, RecursionError) else "a number is too long"
+        raise InputError(f"not valid TOML: {what}", source=path) from None
+
+
+def _constraints(parsed: _File, path: Path) -> Constraints:
+    keep = parsed.keep
+    return Constraints(
+        max_stages=parsed.max_stages,
+        max_replicas=parsed.max_replicas,
+        max_gpus=parsed.max_gpus,
+        max_price_per_hour=parsed.max_price_per_hour,
+        use_all=parsed.use_all,
+        straight_pipeline=parsed.straight_pipeline,
+        recompute=parsed.recompute,
+        use_memory=parsed.memory.use,
+        versions=parsed.memory.versions,
+        optimizer=parsed.memory.optimizer,
+        names=PlacementNames(
+            pin=_pairs(parsed.pin),
+            forbid=_pairs(parsed.forbid),
+            together=tuple(tuple(words) for words in parsed.together),
+        ),
+        keep=None if keep is None else KeptPlan(path.parent / keep.plan, keep.most_moved),
+    )
+
+
+def _pairs(places: dict[str, list[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((layers, place) for layers, given in places.items() for place in given)
