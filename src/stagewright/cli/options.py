@@ -16,7 +16,7 @@ LARGEST = 1e24
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 MAX_GPUS = 10_000
-COST_MODEL_NAMES = ("topology", "pipedream", "sparsepipe")
+COST_MODEL_NAMES = ("topology", "pipedream", "sparsepipe", "max-load")
 
 
 class Command(click.Command):
@@ -174,10 +174,10 @@ def problem_options(function: Function) -> Function:
             ),
             click.option(
                 "--versions",
-                type=click.Choice(("stash", "2bw", "flush")),
+                type=click.Choice(("stash", "2bw", "flush", "once")),
                 default="stash",
                 show_default=True,
-                help="Weight versions kept: one per minibatch in flight, two, or one.",
+                help="Weight versions kept: one per minibatch in flight, two, one; or sizes once.",
             ),
             click.option(
                 "--optimizer",

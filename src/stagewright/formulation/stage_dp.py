@@ -165,7 +165,8 @@ class StageDp:
         parameters = (space.parameter_bytes[rows] - space.parameter_bytes[i])[:, None]
         in_flight = -(-self.resources.gpus[choice.after] // m)
         copies = np.array([memory.weight_copies(int(f)) for f in in_flight])
-        fits: NDArray[np.bool_] = in_flight * activations + copies * parameters <= (limit or np.inf)
+        held = np.array([memory.activation_copies(int(f)) for f in in_flight])
+        fits: NDArray[np.bool_] = held * activations + copies * parameters <= (limit or np.inf)
         return fits
 
     def _trace(self, used: int, value: float) -> tuple[Stage, ...]:

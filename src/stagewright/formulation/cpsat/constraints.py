@@ -229,7 +229,7 @@ class Constraints:
             for f, literal in enumerate(v.in_flight[k], start=1):
                 for m in range(1, v.most + 1):
                     self._model.add(from_here <= f * m).only_enforce_if(literal, v.size[k][m])
-                needed = f * held + memory.weight_copies(f) * weights
+                needed = memory.activation_copies(f) * held + memory.weight_copies(f) * weights
                 for g, group in enumerate(v.cluster.groups):
                     if group.memory_bytes is not None:
                         room = min(int(group.memory_bytes / unit), MOST_BYTES)
