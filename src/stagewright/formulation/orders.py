@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from stagewright.model.instance import Instance
+import numpy as np
+from numpy.typing import NDArray
 
 
-def topological_orders(instance: Instance) -> list[tuple[int, ...]]:
+class Layered(Protocol):
+    """A graph of nodes with a size each, such as an instance."""
+
+    @property
+    def nodes(self) -> Sequence[object]:
+        """The nodes; all else speaks of their positions."""
+
+    @property
+    def activation_bytes(self) -> NDArray[np.float64]:
+        """Size of what each node hands on."""
+
+    @property
+    def consumers(self) -> Sequence[Sequence[int]]:
+        """Nodes that follow each node."""
+
+    @property
+    def producers(self) -> Sequence[Sequence[int]]:
+        """Nodes that each node follows."""
+
+
+def topological_orders(instance: Layered) -> list[tuple[int, ...]]:
     """Return a few different topological orders, the most promising first."""
     size = len(instance.nodes)
     activation = instance.activation_bytes
@@ -39,9 +61,7 @@ def topological_orders(instance: Instance) -> list[tuple[int, ...]]:
     return list(dict.fromkeys(x for x in orders if len(x) == size))
 
 
-def _order(
-    instance: Instance, priority: Callable[[int, int], tuple[float, ...]]
-) -> tuple[int, ...]:
+def _order(instance: Layered, priority: Callable[[int, int], tuple[float, ...]]) -> tuple[int, ...]:
     """List-schedule the layers: always the ready one with the smallest priority."""
     waiting = [len(x) for x in instance.producers]
     ready = [(priority(v, 0), v) for v, n in enumerate(waiting) if n == 0]
