@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from stagewright.formulation.bounds import WorkBound, period_bound_s, stage_work, work_bound
 from stagewright.formulation.cpsat.search import Search
 from stagewright.formulation.cpsat.variables import Formulation
+from stagewright.formulation.max_load.cpsat_planner import solve_cpsat
+from stagewright.formulation.max_load.dp_planners import is_max_load
 from stagewright.formulation.problem import Outcome, Problem, Progress, Settings
 from stagewright.formulation.rates import rates_of
 from stagewright.formulation.reduced_graph import reduce_graph
@@ -29,10 +31,13 @@ class CpSat:
 
     def check(self, problem: Problem) -> None:
         """Defined on every instance whose cost model has coefficients."""
-        rates_of(problem.cost_model, problem.instance.cluster)
+        if not is_max_load(problem.cost_model):
+            rates_of(problem.cost_model, problem.instance.cluster)
 
     def solve(self, problem: Problem, settings: Settings) -> Outcome:
         """Start from the fast planners' best plan, then search and prove."""
+        if is_max_load(problem.cost_model):
+            return solve_cpsat(problem, settings)
         start = warm_start(problem, settings)
         ceiling = start[0] if start is not None else safe_ceiling_s(problem)
         if ceiling <= 0 and start is not None:

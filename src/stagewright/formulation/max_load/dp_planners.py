@@ -93,11 +93,11 @@ def solve_exact(problem: Problem, settings: Settings) -> Outcome:
     best = best_linear(problem, settings, "exact-dp")
     top = safe_load_s(problem.instance, nets_of(problem)) if best is None else best[0]
     for ceiling in _ladder(bound, top):
-        if settings.expired or _gap(best, bound) <= settings.gap:
+        if gap_of(best, bound) <= settings.gap:
             break
         space = every_ideal(block_graph(problem, ceiling))
         found = _along(problem, space, price, ceiling, settings, "exact-dp")
-        if settings.expired and found is None:
+        if found is None and settings.expired:
             break
         if found is not None:
             best = found if best is None or found[0] < best[0] else best
@@ -113,7 +113,7 @@ def solve_exact(problem: Problem, settings: Settings) -> Outcome:
         return Outcome(Status.UNKNOWN, None, reason="stopped before a plan was found")
     period, plan = best
     bound = min(bound, period)
-    status = Status.OPTIMAL if _gap(best, bound) <= PROVEN_GAP else Status.FEASIBLE
+    status = Status.OPTIMAL if gap_of(best, bound) <= PROVEN_GAP else Status.FEASIBLE
     return Outcome(status, plan, period, bound)
 
 
@@ -130,7 +130,8 @@ def _load(best: Found) -> float | None:
     return None if best is None else best[0]
 
 
-def _gap(best: Found, bound_s: float) -> float:
+def gap_of(best: Found, bound_s: float) -> float:
+    """Return how far a plan can be from the best, as a fraction of its load."""
     if best is None:
         return float("inf")
     return max(0.0, (best[0] - bound_s) / best[0]) if best[0] > 0 else 0.0
