@@ -102,7 +102,7 @@ def block_graph(problem: Problem, ceiling_s: float) -> BlockGraph:
     for ends, seconds in nets.items():
         joined[tuple(sorted({block_of[v] for v in ends}))] += seconds
     time_s = instance.time_s.copy()
-    time_s[instance.forbidden] = 2 * safe_load_s(instance, nets) or 1.0
+    time_s[instance.forbidden] = 2 * safe_load_s(instance, nets)
     return BlockGraph(
         nodes=blocks,
         edges=tuple(
@@ -119,7 +119,7 @@ def block_graph(problem: Problem, ceiling_s: float) -> BlockGraph:
 def safe_load_s(instance: Instance, nets: dict[tuple[int, ...], float]) -> float:
     """Return a load that no plan exceeds: everything on one slow device, every net cut."""
     slowest = np.where(instance.forbidden, 0.0, instance.time_s).max(axis=0)
-    return float(slowest.sum() + sum(nets.values())) * (1 + 1e-9)
+    return float(slowest.sum() + sum(nets.values())) * (1 + 1e-9) or 1.0
 
 
 def memory_matters(instance: Instance) -> bool:
@@ -193,7 +193,7 @@ def _idle_leaves(
         if len(near[v]) != 1:
             continue
         (other,) = near[v]
-        if all(other in ends for ends in shared[v]):
+        if all(other in ends or ends == {v} for ends in shared[v]):
             near[v].clear()
             near[other].discard(v)
             for ends in shared[v]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 from ortools.sat.python import cp_model
 
 from stagewright.formulation.assemble import with_inputs
 from stagewright.formulation.cpsat.stoppable import solve_until
-from stagewright.formulation.max_load.block_graph import block_graph, nets_of, safe_load_s
+from stagewright.formulation.max_load.block_graph import Floats, block_graph, nets_of, safe_load_s
 from stagewright.formulation.max_load.dp_planners import (
     PROVEN_GAP,
     Found,
@@ -24,6 +23,7 @@ from stagewright.model.plan import Plan, Stage, Status
 NAME = "cpsat"
 TIME_SHARE = 0.3
 ROUNDING_UNITS = 1
+MAX_SIZE = 2_000_000
 
 
 def solve_cpsat(problem: Problem, settings: Settings) -> Outcome:
@@ -35,9 +35,11 @@ def solve_cpsat(problem: Problem, settings: Settings) -> Outcome:
         best = None
     price, floor = prices(problem)
     ceiling = safe_load_s(problem.instance, nets_of(problem)) if best is None else best[0]
-    if ceiling > 0 and gap_of(best, floor) > max(settings.gap, PROVEN_GAP):
-        search = _Search(problem, best, price, (floor, ceiling), settings)
-        search.run()
+    if gap_of(best, floor) > max(settings.gap, PROVEN_GAP):
+        # A layer that is forbidden everywhere makes the floor as high as may be.
+        search = _Search(problem, best, price, (min(floor, ceiling), ceiling), settings)
+        if not search.too_large:
+            search.run()
         if search.infeasible and best is None:
             return Outcome(Status.INFEASIBLE, None, reason="no plan satisfies all the rules")
         best, floor = search.best, search.bound_s
@@ -65,7 +67,7 @@ class _Search(cp_model.CpSolverSolutionCallback):
         self,
         problem: Problem,
         start: Found,
-        price: np.ndarray,
+        price: Floats,
         between_s: tuple[float, float],
         settings: Settings,
     ) -> None:
@@ -79,14 +81,21 @@ class _Search(cp_model.CpSolverSolutionCallback):
         self._bounds = LoadBounds(*between_s, price, work)
         rules, devices = problem.instance.rules, problem.instance.cluster.gpu_count
         limits = (devices, rules.max_stages, rules.max_gpus, len(self._graph))
-        slots = min(x for x in limits if x is not None)
-        self._model = LoadModel(problem, self._graph, self._bounds, slots)
-        self._model.add_constraints()
-        if start is not None:
-            self._model.add_hint(start[1])
+        self._slots = min(x for x in limits if x is not None)
+
+    @property
+    def too_large(self) -> bool:
+        """Whether the model would take more time and memory to build than it can repay."""
+        graph = self._graph
+        ends = sum(len(x) for x in graph.nets)
+        return self._slots * (len(graph) + len(graph.edges) + ends) > MAX_SIZE
 
     def run(self) -> None:
         """Solve until proven, a limit is reached, or somebody sets ``settings.stop``."""
+        self._model = LoadModel(self._problem, self._graph, self._bounds, self._slots)
+        self._model.add_constraints()
+        if self.best is not None:
+            self._model.add_hint(self.best[1])
         solver, settings = cp_model.CpSolver(), self._settings
         solver.parameters.max_time_in_seconds = max(0.05, settings.time_limit_s - settings.wall_s)
         solver.parameters.num_workers = settings.workers
