@@ -16,9 +16,10 @@ from brute_force import ideals_of
 from builders import layer
 from stagewright.formulation.problem import Problem
 from stagewright.model.cluster import Cluster, GpuGroup
-from stagewright.model.costs import CostModel, PipeDream, SparsePipe, Topology
+from stagewright.model.costs import CostModel, MaxLoad, PipeDream, SparsePipe, Topology
 from stagewright.model.graph import LayerGraph
 from stagewright.model.instance import Instance, build_instance
+from stagewright.model.max_load import HOST
 from stagewright.model.placement import Kept, Placement
 from stagewright.model.rules import MemoryModel, Optimizer, Recompute, Rules, Versions
 
@@ -201,6 +202,7 @@ CLUSTERS = {
     "topology": small_clusters(),
     "sparsepipe": small_clusters(max_servers=1),
     "pipedream": small_clusters(max_servers=1, types=["TitanV"]),
+    "max-load": small_clusters(max_servers=1, types=["TitanV", "TitanXP", HOST]),
 }
 """The clusters on which each cost model is defined."""
 
@@ -210,6 +212,7 @@ COST_MODELS: dict[str, st.SearchStrategy[CostModel]] = {
     "topology": st.builds(Topology, ratios, st.booleans(), dispatches),
     "sparsepipe": st.builds(SparsePipe, ratios, st.booleans()),
     "pipedream": st.builds(PipeDream, ratios, st.booleans()),
+    "max-load": st.builds(MaxLoad, ratios, st.booleans()),
 }
 """Each cost model with all its options."""
 

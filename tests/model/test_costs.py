@@ -255,7 +255,7 @@ def test_topology_takes_a_dispatch():
 
 def test_an_unknown_model_is_refused():
     assert error_text(lambda: make_cost_model("magic")) == (
-        "unknown cost model 'magic'; expected topology, pipedream, sparsepipe"
+        "unknown cost model 'magic'; expected topology, pipedream, sparsepipe, max-load"
     )
 
 

@@ -156,7 +156,7 @@ TAMPERED = {
     ),
     "unknown cost model": (
         change("cost_model", "magic"),
-        "unknown cost model 'magic'; expected topology, pipedream, sparsepipe",
+        "unknown cost model 'magic'; expected topology, pipedream, sparsepipe, max-load",
     ),
     "dispatch that the cost model lacks": (
         change("cost_model", "sparsepipe"),

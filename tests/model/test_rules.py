@@ -38,6 +38,7 @@ def test_only_stashing_keeps_a_version_per_minibatch_in_flight():
         Versions.STASH: [1 + 1, 2 + 1, 5 + 1],
         Versions.TWO_BW: [3, 3, 3],
         Versions.FLUSH: [2, 2, 2],
+        Versions.ONCE: [1, 1, 1],
     }
 
 

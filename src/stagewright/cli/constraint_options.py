@@ -42,8 +42,9 @@ _MEMORY = (
     ),
     click.option(
         "--versions",
-        type=click.Choice(("stash", "2bw", "flush")),
-        help="Weight versions kept: one per minibatch in flight, two, or one.  [default: stash]",
+        type=click.Choice(("stash", "2bw", "flush", "once")),
+        help="Weight versions kept: one per minibatch in flight, two, one; or sizes counted once."
+        "  [default: stash]",
     ),
     click.option(
         "--optimizer",

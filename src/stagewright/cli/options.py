@@ -26,7 +26,7 @@ __all__ = [
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-COST_MODEL_NAMES = ("topology", "pipedream", "sparsepipe")
+COST_MODEL_NAMES = ("topology", "pipedream", "sparsepipe", "max-load")
 SOLVERS = ("highs", "scip", "gurobi")
 
 

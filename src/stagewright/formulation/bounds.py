@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,15 @@ class WorkBound:
     work: Floats
 
 
-def work_bound(graph: ReducedGraph, counts: tuple[int, ...]) -> WorkBound:
+class Timed(Protocol):
+    """Anything that takes time, shape (groups, blocks)."""
+
+    @property
+    def time_s(self) -> Floats:
+        """Seconds of each block on each group's type."""
+
+
+def work_bound(graph: Timed, counts: tuple[int, ...]) -> WorkBound:
     """Return the tightest work bound; one GPU type gives total work / GPUs."""
     gpus = np.array(counts, dtype=float)
     price = np.full(len(counts), 1 / gpus.sum())

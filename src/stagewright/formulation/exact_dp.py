@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from stagewright.formulation.assemble import with_inputs
 from stagewright.formulation.cut_space import CutSpace, all_ideals
 from stagewright.formulation.linear_dp import best_linear
+from stagewright.formulation.max_load.dp_planners import is_max_load, solve_exact
 from stagewright.formulation.problem import Outcome, Problem, Settings
 from stagewright.formulation.rates import rates_of
 from stagewright.formulation.resources import ResourceSpace, exact_resources, exact_size
@@ -29,6 +30,8 @@ class ExactDp:
 
     def check(self, problem: Problem) -> None:
         """Refuse clusters whose GPU counts, times what the rules count, are too many."""
+        if is_max_load(problem.cost_model):
+            return
         transitions = exact_size(problem.instance)
         chain = len(problem.instance.nodes)
         many = problem.instance.cluster.gpu_count > MAX_GPUS
@@ -41,6 +44,8 @@ class ExactDp:
 
     def solve(self, problem: Problem, settings: Settings) -> Outcome:
         """Return the best plan, proven."""
+        if is_max_load(problem.cost_model):
+            return solve_exact(problem, settings)
         instance = problem.instance
         space = all_ideals(instance)
         resources = exact_resources(instance)

@@ -13,6 +13,7 @@ from functools import partial
 
 from stagewright.formulation.assemble import with_inputs
 from stagewright.formulation.cut_space import CutSpace, prefixes
+from stagewright.formulation.max_load.dp_planners import is_max_load, solve_linear
 from stagewright.formulation.orders import topological_orders
 from stagewright.formulation.period_search import PeriodSearch
 from stagewright.formulation.problem import Outcome, Problem, Settings
@@ -41,6 +42,8 @@ class LinearDp:
 
     def solve(self, problem: Problem, settings: Settings) -> Outcome:
         """Return the best plan over all orders tried."""
+        if is_max_load(problem.cost_model):
+            return solve_linear(problem, settings)
         best = best_linear(problem, settings)
         if best is None:
             return Outcome(Status.UNKNOWN, None, reason="no plan along the layer orders tried")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from stagewright.formulation.units import Units, units_of
 from stagewright.model.instance import Instance
@@ -12,7 +12,14 @@ from stagewright.model.instance import Instance
 def topological_orders(instance: Instance) -> list[tuple[int, ...]]:
     """Return a few different topological orders, the most promising first."""
     units = units_of(instance)
-    activation = [sum(float(instance.activation_bytes[v]) for v in x) for x in units.layers]
+    handed_on = [sum(float(instance.activation_bytes[v]) for v in x) for x in units.layers]
+    return [
+        tuple(v for u in order for v in units.layers[u]) for order in unit_orders(units, handed_on)
+    ]
+
+
+def unit_orders(units: Units, activation: Sequence[float]) -> list[tuple[int, ...]]:
+    """Return a few topological orders of units; ``activation``: size of what each hands on."""
     opened = [len(x) for x in units.consumers]
 
     def depth_first(v: int, step: int) -> tuple[float, ...]:
@@ -37,8 +44,7 @@ def topological_orders(instance: Instance) -> list[tuple[int, ...]]:
         file_order,
     ]
     orders = [_order(units, rule) for rule in rules]
-    complete = [x for x in orders if len(x) == len(units)]
-    return list(dict.fromkeys(tuple(v for u in x for v in units.layers[u]) for x in complete))
+    return list(dict.fromkeys(x for x in orders if len(x) == len(units)))
 
 
 def _order(units: Units, priority: Callable[[int, int], tuple[float, ...]]) -> tuple[int, ...]:

@@ -42,6 +42,8 @@ class PipeDreamDp:
         """Need one GPU type in equal servers, and no rule that the original lacks."""
         levels_of(problem.instance.cluster)
         refuse_unknown_rules(self.name, problem.instance.rules)
+        if problem.cost_model.one_device:
+            raise DoesNotApply("it replicates stages, which the cost model does not know")
 
     def solve(self, problem: Problem, settings: Settings) -> Outcome:
         """Plan as the original does; the claim is its own period."""

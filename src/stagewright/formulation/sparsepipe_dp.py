@@ -46,6 +46,8 @@ class SparsePipeDp:
         """Need one bandwidth inside and one between servers, and no rule that it lacks."""
         _bandwidths(problem.instance.cluster)
         refuse_unknown_rules(self.name, problem.instance.rules)
+        if problem.cost_model.one_device:
+            raise DoesNotApply("it replicates stages, which the cost model does not know")
 
     def solve(self, problem: Problem, settings: Settings) -> Outcome:
         """Plan as the original does; the claim is its own period."""

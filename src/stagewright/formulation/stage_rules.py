@@ -73,9 +73,10 @@ class StageRules:
         parameters = (space.parameter_bytes[rows] - space.parameter_bytes[i])[:, None]
         in_flight = -(-self._gpus[choice.after] // sum(choice.replicas))
         copies = np.array([memory.weight_copies(int(f)) for f in in_flight])
-        kept = in_flight * activations
+        minibatches = np.array([memory.activation_copies(int(f)) for f in in_flight])
+        kept = minibatches * activations
         if choice.recompute:
-            kept = in_flight * space.cut_bytes[i] + activations
+            kept = minibatches * space.cut_bytes[i] + activations
         held: NDArray[np.float64] = kept + copies * parameters
         return held
 

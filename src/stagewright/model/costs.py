@@ -1,6 +1,6 @@
-"""The three cost models: what a stage and a cut cost, in seconds per minibatch.
+"""The cost models: what a stage and a cut cost, in seconds per minibatch.
 
-Each model is one small class with the same two formulas. Symbols: a stage holds layers that
+Each model is one small class with the same formulas. Symbols: a stage holds layers that
 take ``T_g`` seconds on group g's type and ``P`` parameter bytes, replicated on ``n_g`` GPUs of
 each group, ``m`` in all; a cut carries ``A`` bytes; β is bandwidth, ρ the compression ratio of
 activations. ``docs/cost-models.md`` derives them.
@@ -8,101 +8,30 @@ activations. ``docs/cost-models.md`` derives them.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from stagewright.model.boundary import LARGEST, SMALLEST
 from stagewright.model.cluster import Cluster
+from stagewright.model.cost_model import CostModel, CutTime, StageTime, slowest
 from stagewright.model.errors import DoesNotApply, InputError
+from stagewright.model.max_load import MaxLoad
+
+__all__ = [
+    "COST_MODELS",
+    "CostModel",
+    "CutTime",
+    "Dispatch",
+    "MaxLoad",
+    "PipeDream",
+    "SparsePipe",
+    "StageTime",
+    "Topology",
+    "is_proportional",
+    "make_cost_model",
+]
 
 Dispatch = Literal["equal", "proportional"]
-
-
-@dataclass(frozen=True, slots=True)
-class StageTime:
-    """Seconds per minibatch that a stage computes, and that its all-reduce takes."""
-
-    compute_s: float
-    sync_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class CutTime:
-    """Seconds per minibatch that the earlier stage sends, and that the later one receives."""
-
-    sent_s: float
-    received_s: float
-
-
-@dataclass(frozen=True)
-class CostModel(ABC):
-    """What all cost models share.
-
-    Attributes
-    ----------
-    compression_ratio
-        ρ, by which activations shrink before they cross a cut; ``None`` charges no transfers
-        at all, as the published planners do without a ratio.
-    overlap
-        Whether computing overlaps transfers; otherwise a stage also waits for its input.
-    """
-
-    name: ClassVar[str]
-    version: ClassVar[int] = 1
-
-    compression_ratio: float | None = 1.0
-    overlap: bool = True
-
-    def __post_init__(self) -> None:
-        ratio = self.compression_ratio
-        if ratio is not None and not SMALLEST <= ratio <= LARGEST:
-            raise InputError(f"the compression ratio is {ratio}; expected a positive number")
-
-    @abstractmethod
-    def check(self, cluster: Cluster) -> None:
-        """Raise :class:`DoesNotApply` if the model is not defined on ``cluster``."""
-
-    @abstractmethod
-    def stage(
-        self,
-        cluster: Cluster,
-        time_s: Sequence[float],
-        parameter_bytes: float,
-        replicas: Sequence[int],
-    ) -> StageTime:
-        """Cost of a stage.
-
-        Parameters
-        ----------
-        time_s
-            ``T_g``: seconds of the stage's layers on each group's type, shape (groups,).
-        replicas
-            ``n_g``, shape (groups,), at least one of them positive.
-        """
-
-    @abstractmethod
-    def cut(
-        self,
-        cluster: Cluster,
-        cut_bytes: float,
-        earlier: Sequence[int],
-        later: Sequence[int],
-        *,
-        earlier_is_first: bool,
-    ) -> CutTime:
-        """Cost of the cut between two stages with replicas ``earlier`` and ``later``."""
-
-    def _round_trip_s(self, cut_bytes: float, bandwidth: float, parallel: int) -> float:
-        """Seconds of activations forward and gradients back: 2A / (ρ β parallel)."""
-        if self.compression_ratio is None:
-            return 0.0
-        return 2 * cut_bytes / (self.compression_ratio * bandwidth * parallel)
-
-
-def _slowest(time_s: Sequence[float], replicas: Sequence[int]) -> float:
-    return max(t for t, n in zip(time_s, replicas, strict=True) if n > 0)
 
 
 def _ring_all_reduce_s(parameter_bytes: float, replicas: int, bandwidth: float) -> float:
@@ -124,7 +53,7 @@ class _OneServer(CostModel):
         """(max_g T_g + 2(m-1)P/(βm)) / m."""
         m = sum(replicas)
         sync = _ring_all_reduce_s(parameter_bytes, m, cluster.bandwidth_bytes_per_s[0][0])
-        return StageTime(_slowest(time_s, replicas) / m, sync / m)
+        return StageTime(slowest(time_s, replicas) / m, sync / m)
 
 
 @dataclass(frozen=True)
@@ -230,7 +159,7 @@ class Topology(CostModel):
             )
         sync = _ring_all_reduce_s(parameter_bytes, m, bandwidth)
         if self.dispatch == "equal":
-            return StageTime(_slowest(time_s, replicas) / m, sync / m)
+            return StageTime(slowest(time_s, replicas) / m, sync / m)
         used = [(t, n) for t, n in zip(time_s, replicas, strict=True) if n > 0]
         if any(t == 0 for t, _ in used):
             return StageTime(0.0, sync / m)
@@ -268,7 +197,7 @@ def is_proportional(model: CostModel) -> bool:
 
 
 COST_MODELS: dict[str, type[CostModel]] = {
-    model.name: model for model in (Topology, PipeDream, SparsePipe)
+    model.name: model for model in (Topology, PipeDream, SparsePipe, MaxLoad)
 }
 
 

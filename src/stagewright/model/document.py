@@ -30,8 +30,10 @@ from stagewright.model.plan_schema import (
     PlanDocument,
     ReplicasDocument,
     StageDocument,
+    TensorDocument,
 )
 from stagewright.model.rules import MemoryModel, Rules
+from stagewright.model.tensors import TimedTensor
 
 __all__ = ["SCHEMA", "PlanDocument", "make_document", "open_document", "read_plan"]
 
@@ -71,6 +73,7 @@ def make_document(
             graph=_graph(instance),
             cluster=_cluster(instance.cluster),
             options=_options(instance.rules, cost_model, instance.cluster),
+            tensors=_tensors(instance),
         ),
     )
 
@@ -123,6 +126,15 @@ def _graph(instance: Instance) -> GraphDocument:
         ],
         edges=list(instance.graph.edges),
     )
+
+
+def _tensors(instance: Instance) -> list[TensorDocument] | None:
+    if instance.tensors is None:
+        return None
+    return [
+        TensorDocument(source=x.source, targets=list(x.targets), transfer_s=x.transfer_s)
+        for x in instance.tensors
+    ]
 
 
 def _cluster(cluster: Cluster) -> ClusterDocument:
@@ -236,7 +248,12 @@ def open_document(document: PlanDocument) -> tuple[Instance, Plan, CostModel]:
         placement=load_placement(options.placement, cluster),
     )
     profiles = {gpu: _profile(saved.graph, gpu) for gpu in cluster.gpu_types}
-    instance = build_instance(profiles, cluster, rules)
+    tensors = None
+    if saved.tensors is not None:
+        tensors = tuple(
+            TimedTensor(x.source, tuple(x.targets), x.transfer_s) for x in saved.tensors
+        )
+    instance = build_instance(profiles, cluster, rules, tensors=tensors)
     cost_model = make_cost_model(
         document.cost_model,
         compression_ratio=options.activation_compression_ratio,

@@ -31,7 +31,8 @@ __all__ = ["Evaluation", "Kind", "StageFigures", "Violation", "evaluate", "over_
 class StageFigures:
     """What one stage costs (seconds per minibatch) and holds (bytes per replica).
 
-    ``time_s`` is compute and all-reduce, and the input transfer too where nothing overlaps.
+    ``time_s`` is compute and all-reduce, the input transfer too where nothing overlaps, and both
+    transfers where the cost model has the stage exchange tensors itself.
     """
 
     compute_s: float
@@ -93,6 +94,7 @@ def evaluate(instance: Instance, plan: Plan, cost_model: CostModel) -> Evaluatio
         *node_violations(instance, plan),
         *replica_violations(instance, plan),
         *limit_violations(instance, plan),
+        *_one_device_violations(plan, cost_model),
         *placement_violations(instance, plan),
     ]
     figures: list[StageFigures] = []
@@ -119,6 +121,7 @@ def _stage(
     activation = sum(float(instance.activation_bytes[v]) for v in nodes)
     parameters = sum(float(instance.parameter_bytes[v]) for v in nodes)
     compute = sync = math.inf
+    exchange = cost_model.exchange(instance, nodes, stage.replicas)
     in_flight = 0
     if has_gpus(instance, stage):
         times = [
@@ -138,9 +141,9 @@ def _stage(
     return StageFigures(
         compute_s=compute,
         sync_s=sync,
-        input_transfer_s=received[0].received_s,
-        output_transfer_s=sent[0].sent_s,
-        time_s=compute + sync + waiting,
+        input_transfer_s=received[0].received_s + exchange.received_s,
+        output_transfer_s=sent[0].sent_s + exchange.sent_s,
+        time_s=compute + sync + waiting + exchange.received_s + exchange.sent_s,
         in_flight=in_flight,
         activation_bytes=activation,
         parameter_bytes=parameters,
@@ -171,6 +174,21 @@ def _cut(instance: Instance, plan: Plan, cost_model: CostModel, k: int) -> tuple
     return time, cut_bytes
 
 
+def _one_device_violations(plan: Plan, cost_model: CostModel) -> list[Violation]:
+    if not cost_model.one_device:
+        return []
+    return [
+        Violation(
+            Kind.REPLICATED,
+            k,
+            f"stage {k} has {stage.replica_count} replicas, though under cost model "
+            f"'{cost_model.name}' a stage is one device",
+        )
+        for k, stage in enumerate(plan.stages)
+        if stage.replica_count > 1
+    ]
+
+
 def _memory_violations(
     instance: Instance, stage: Stage, figures: StageFigures, k: int
 ) -> list[Violation]:
@@ -181,11 +199,12 @@ def _memory_violations(
 
 def over_memory(instance: Instance, stage: Stage, figures: StageFigures, k: int) -> Sequence[str]:
     """Say for each GPU type whose memory stage ``k`` exceeds what it needs, and why."""
-    copies = instance.rules.memory.weight_copies(figures.in_flight)
-    activations = f"{figures.in_flight} × {figures.activation_bytes / 1e9:.2f} GB of activations"
+    memory = instance.rules.memory
+    copies, held = (f(figures.in_flight) for f in (memory.weight_copies, memory.activation_copies))
+    activations = f"{held} × {figures.activation_bytes / 1e9:.2f} GB of activations"
     if stage.recompute:
         activations = (
-            f"{figures.in_flight} × {figures.input_bytes / 1e9:.2f} GB of input, "
+            f"{held} × {figures.input_bytes / 1e9:.2f} GB of input, "
             f"{figures.activation_bytes / 1e9:.2f} GB of activations"
         )
     return [

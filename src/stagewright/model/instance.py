@@ -15,6 +15,7 @@ from stagewright.model.cluster import Cluster
 from stagewright.model.errors import InputError
 from stagewright.model.graph import Layer, LayerGraph
 from stagewright.model.rules import Rules
+from stagewright.model.tensors import TimedTensor, check_tensors
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,16 @@ class Instance:
         The hardware, and what the user demands.
     notes
         What was assumed or evened out, in words.
+    tensors
+        What the layers send one another where transfer times are stated tensor by tensor, which
+        only cost model ``max-load`` knows; ``None`` where activations say it.
     """
 
     profiles: Mapping[str, LayerGraph]
     cluster: Cluster
     rules: Rules = Rules()
     notes: tuple[str, ...] = ()
+    tensors: tuple[TimedTensor, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.profiles:
@@ -50,6 +55,7 @@ class Instance:
                     hint="Every GPU type of the cluster needs a profile",
                 )
         self._check_placement()
+        check_tensors(self.tensors or (), self.index)
 
     def _check_placement(self) -> None:
         placement = self.rules.placement
@@ -196,6 +202,7 @@ def build_instance(
     cluster: Cluster,
     rules: Rules | None = None,
     notes: tuple[str, ...] = (),
+    tensors: tuple[TimedTensor, ...] | None = None,
 ) -> Instance:
     """Join one profile per GPU type and a cluster, and check that they agree.
 
@@ -215,7 +222,8 @@ def build_instance(
     (first_gpu, first), *others = profiles.items()
     for gpu, graph in others:
         _same_shape(first_gpu, first, gpu, graph)
-    return Instance(dict(profiles), cluster, rules or Rules(), (*notes, *_size_notes(profiles)))
+    every_note = (*notes, *_size_notes(profiles))
+    return Instance(dict(profiles), cluster, rules or Rules(), every_note, tensors)
 
 
 def _same_shape(first_gpu: str, first: LayerGraph, gpu: str, graph: LayerGraph) -> None:

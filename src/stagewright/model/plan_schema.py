@@ -166,12 +166,21 @@ class OptionsDocument(_Part):
     placement: PlacementDocument = PlacementDocument()
 
 
+class TensorDocument(_Part):
+    """A tensor between layers whose transfer time is stated."""
+
+    source: str
+    targets: list[str]
+    transfer_s: Seconds
+
+
 class InstanceDocument(_Part):
     """Enough to evaluate the plan again."""
 
     graph: GraphDocument
     cluster: ClusterDocument
     options: OptionsDocument
+    tensors: list[TensorDocument] | None = None
 
 
 class LimitDocument(_Part):

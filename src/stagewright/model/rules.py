@@ -13,12 +13,14 @@ class Versions(StrEnum):
     """How many versions of the weights a replica keeps.
 
     ``stash`` is PipeDream's weight stashing (one per minibatch in flight), ``2bw`` is
-    PipeDream-2BW's double buffering, ``flush`` is synchronous (one).
+    PipeDream-2BW's double buffering, ``flush`` is synchronous (one). ``once`` takes the sizes of a
+    profile as all that a layer ever holds: nothing is multiplied, whatever is in flight.
     """
 
     STASH = "stash"
     TWO_BW = "2bw"
     FLUSH = "flush"
+    ONCE = "once"
 
 
 class Optimizer(StrEnum):
@@ -67,14 +69,21 @@ class MemoryModel:
         """
         return math.ceil(replicas_from_here / replicas)
 
+    def activation_copies(self, in_flight: int) -> int:
+        """Copies of the activations held: one for each minibatch in flight."""
+        return 1 if self.versions is Versions.ONCE else in_flight
+
     def weight_copies(self, in_flight: int) -> int:
         """Copies of the parameters held: versions, one gradient, optimizer state."""
+        if self.versions is Versions.ONCE:
+            return 1
         versions = {Versions.STASH: in_flight, Versions.TWO_BW: 2, Versions.FLUSH: 1}
         return versions[self.versions] + 1 + self.optimizer.states
 
     def stage_bytes(self, activation: float, parameters: float, in_flight: int) -> float:
         """Bytes of one replica: in-flight activations and all copies of the weights."""
-        return in_flight * activation + self.weight_copies(in_flight) * parameters
+        copies = self.activation_copies(in_flight)
+        return copies * activation + self.weight_copies(in_flight) * parameters
 
     def recomputed_bytes(
         self, activation: float, parameters: float, in_flight: int, cut_bytes: float
@@ -84,7 +93,8 @@ class MemoryModel:
         The stage's input for each minibatch in flight, the activations of the one minibatch whose
         backward pass runs, and all copies of the weights.
         """
-        return in_flight * cut_bytes + activation + self.weight_copies(in_flight) * parameters
+        copies = self.activation_copies(in_flight)
+        return copies * cut_bytes + activation + self.weight_copies(in_flight) * parameters
 
 
 @dataclass(frozen=True, slots=True)

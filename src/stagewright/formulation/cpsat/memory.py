@@ -55,7 +55,8 @@ class Memory:
         for does, choice in v.recomputes(k):
             received = self._received(k) if does else 0
             for f, literal in enumerate(v.in_flight[k], start=1):
-                waiting = f * received + held if does else f * held
+                copies = self._rule.activation_copies(f)
+                waiting = copies * received + held if does else copies * held
                 needed = waiting + self._rule.weight_copies(f) * weights
                 for g, group in enumerate(v.cluster.groups):
                     if group.memory_bytes is not None:

@@ -9,6 +9,8 @@ from stagewright.formulation.cpsat.search import Search
 from stagewright.formulation.cpsat.variables import Formulation
 from stagewright.formulation.flat_costs import FlatCosts
 from stagewright.formulation.flat_search import FlatSearch
+from stagewright.formulation.max_load.cpsat_planner import solve_cpsat
+from stagewright.formulation.max_load.dp_planners import is_max_load
 from stagewright.formulation.problem import Outcome, Problem, Progress, Settings
 from stagewright.formulation.rack_search import RackSearch
 from stagewright.formulation.rates import rates_of
@@ -34,10 +36,13 @@ class CpSat:
 
     def check(self, problem: Problem) -> None:
         """Defined on every instance whose cost model has coefficients."""
-        rates_of(problem.cost_model, problem.instance.cluster)
+        if not is_max_load(problem.cost_model):
+            rates_of(problem.cost_model, problem.instance.cluster)
 
     def solve(self, problem: Problem, settings: Settings) -> Outcome:
         """Start from the fast planners' best plan, then search and prove."""
+        if is_max_load(problem.cost_model):
+            return solve_cpsat(problem, settings)
         start, floor = prepare(problem, settings)
         if start is not None and (
             start[0] <= 0 or gap_of(start[0], floor) <= max(settings.gap, PROVEN_GAP)

@@ -1,0 +1,1 @@
+"""Planning under cost model ``max-load``: one device a stage, which pays for what it shares."""
