@@ -38,7 +38,7 @@ BESIDE = ("single-gpu", "data-parallel", "pipedream-dp", "sparsepipe-dp")
 
 
 @contextmanager
-def _console() -> Iterator[Console]:
+def console_text() -> Iterator[Console]:
     """Give a console as wide as the terminal, or 110 columns in a file, and print its text.
 
     Lines end where their text ends: rich pads the cells of a table.
@@ -53,8 +53,8 @@ def _console() -> Iterator[Console]:
 def show_plan(planned: Planned, written: Sequence[Path]) -> None:
     """Print a plan: what was asked, stages, period, certificate, others beside it, files."""
     instance, evaluation = planned.problem.instance, planned.evaluation
-    with _console() as console:
-        _heading(console, planned.problem)
+    with console_text() as console:
+        heading(console, planned.problem)
         console.print(_stage_table(planned))
         console.print("[dim]Milliseconds per minibatch; memory of one replica.[/]")
         console.print(
@@ -90,7 +90,8 @@ def _idle(console: Console, planned: Planned) -> None:
     console.print(f"{idle} of {total} GPUs stay idle{reason}.")
 
 
-def _heading(console: Console, problem: Problem) -> None:
+def heading(console: Console, problem: Problem) -> None:
+    """Print what is planned on what, notes, and the constraints in force."""
     instance, cluster = problem.instance, problem.instance.cluster
     console.print(
         f"[bold]{_safe(instance.graph.name)}[/]: {len(instance.nodes)} layers on "
@@ -221,8 +222,8 @@ def show_comparison(problem: Problem, comparison: Comparison) -> None:
     table.add_column("stages / remark")
     for row in comparison.rows:
         table.add_row(*_comparison_row(row, problem), style="bold" if row.ratio == 1 else None)
-    with _console() as console:
-        _heading(console, problem)
+    with console_text() as console:
+        heading(console, problem)
         console.print(table)
 
 
