@@ -18,6 +18,7 @@ from stagewright.cli.compare import compare_command
 from stagewright.cli.completion import completion_command
 from stagewright.cli.emit import emit_command
 from stagewright.cli.plan import plan_command
+from stagewright.cli.sweep import sweep_command
 from stagewright.cli.verify import verify_command
 from stagewright.cli.versions import versions_command
 from stagewright.model.errors import (
@@ -62,6 +63,7 @@ def stagewright() -> None:
 for _command in (
     plan_command,
     compare_command,
+    sweep_command,
     emit_command,
     verify_command,
     versions_command,

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def searching(limits: Limits) -> Iterator[Settings]:
+def searching(limits: Limits, what_for: Callable[[], str] = str) -> Iterator[Settings]:
     """Give the settings of a search; show its progress on stderr if that is a terminal.
 
+    ``what_for`` is asked for words that follow "searching".
     The first Ctrl-C makes the search end with the best plan so far, the second ends the program.
     """
     from stagewright.cli.texts import milliseconds, percent
@@ -37,7 +38,9 @@ def searching(limits: Limits) -> Iterator[Settings]:
             parts.append(f"bound {milliseconds(progress.bound_s)}")
         if progress.period_s and progress.bound_s is not None:
             parts.append(f"gap {percent(1 - progress.bound_s / progress.period_s)}")
-        status.update(f"searching: {', '.join(parts)}, {progress.wall_s:.0f} s (Ctrl-C keeps it)")
+        status.update(
+            f"searching{what_for()}: {', '.join(parts)}, {progress.wall_s:.0f} s (Ctrl-C keeps it)"
+        )
 
     settings = Settings(
         time_limit_s=limits.time_limit,

@@ -54,7 +54,7 @@ def show_plan(planned: Planned, written: Sequence[Path]) -> None:
     """Print a plan: what was asked, stages, period, certificate, others beside it, files."""
     instance, evaluation = planned.problem.instance, planned.evaluation
     with open_console() as console:
-        _heading(console, planned.problem)
+        heading(console, planned.problem)
         console.print(_stage_table(planned))
         console.print("[dim]Milliseconds per minibatch; memory of one replica.[/]")
         console.print(
@@ -90,7 +90,8 @@ def _idle(console: Console, planned: Planned) -> None:
     console.print(f"{idle} of {total} GPUs stay idle{reason}.")
 
 
-def _heading(console: Console, problem: Problem) -> None:
+def heading(console: Console, problem: Problem) -> None:
+    """Print what is planned on what, notes, and the constraints in force."""
     instance, cluster = problem.instance, problem.instance.cluster
     console.print(
         f"[bold]{_safe(instance.graph.name)}[/]: {len(instance.nodes)} layers on "
@@ -222,7 +223,7 @@ def show_comparison(problem: Problem, comparison: Comparison) -> None:
     for row in comparison.rows:
         table.add_row(*_comparison_row(row, problem), style="bold" if row.ratio == 1 else None)
     with open_console() as console:
-        _heading(console, problem)
+        heading(console, problem)
         console.print(table)
 
 
