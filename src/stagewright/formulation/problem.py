@@ -46,6 +46,8 @@ class Settings:
         Stop when the plan is proven to be within this fraction of the best.
     workers, seed
         Threads of the solver, and its random seed. One worker is deterministic.
+    solver
+        Which solver ``milp`` runs: highs, scip, or gurobi and others where licensed.
     fewer_machines
         Let ``pipedream-dp`` leave machines idle (its ``--use_fewer_machines``).
     tidy
@@ -67,6 +69,7 @@ class Settings:
     gap: float = 0.0
     workers: int = 8
     seed: int = 0
+    solver: str = "highs"
     fewer_machines: bool = False
     tidy: bool = False
     solver: str = "highs"

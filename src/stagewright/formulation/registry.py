@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "cpsat": ("cpsat.planner", "CpSat"),
+    "milp": ("milp.planner", "Milp"),
     "exact-dp": ("exact_dp", "ExactDp"),
     "linear-dp": ("linear_dp", "LinearDp"),
     "pipedream-dp": ("pipedream_dp", "PipeDreamDp"),

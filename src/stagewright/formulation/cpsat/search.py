@@ -8,10 +8,10 @@ from ortools.sat.python import cp_model
 
 from stagewright.formulation.bounds import WorkBound
 from stagewright.formulation.cpsat.answer import read_plan
-from stagewright.formulation.cpsat.constraints import ROUNDING_UNITS, Constraints
-from stagewright.formulation.cpsat.hints import Hint
+from stagewright.formulation.cpsat.build import period_model
+from stagewright.formulation.cpsat.constraints import ROUNDING_UNITS
 from stagewright.formulation.cpsat.stoppable import solve_until
-from stagewright.formulation.cpsat.variables import Formulation, Variables
+from stagewright.formulation.cpsat.variables import Formulation
 from stagewright.formulation.problem import Progress, Settings
 from stagewright.model.costs import is_proportional
 from stagewright.model.plan import Plan
@@ -40,12 +40,8 @@ class Search(cp_model.CpSolverSolutionCallback):
         super().__init__()
         self._formulation = formulation
         self._settings = settings
-        self._model = cp_model.CpModel()
-        self._variables = Variables(self._model, formulation)
-        Constraints(self._model, self._variables, formulation, work).add_constraints()
-        self._model.minimize(self._variables.period)
-        if start is not None:
-            Hint(self._model, self._variables, start[1]).add_hints()
+        known = None if start is None else start[1]
+        self._model, self._variables = period_model(formulation, work, known)
         self._best_known = None if start is None else start[0]
         self.objective_s = float("inf")
         self.bound_s = formulation.floor_s
