@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from stagewright.cli.render import open_console, heading
+from stagewright.cli.render import heading, open_console
 from stagewright.cli.texts import gpus, milliseconds, money, percent
 from stagewright.formulation.pareto import By, End, Front, Point
 from stagewright.formulation.problem import Problem

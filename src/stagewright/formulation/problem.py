@@ -51,10 +51,7 @@ class Settings:
     fewer_machines
         Let ``pipedream-dp`` leave machines idle (its ``--use_fewer_machines``).
     tidy
-        Among plans of the same period, take one with the fewest GPUs, then with the least traffic
-        between servers.
-    solver
-        Which solver ``milp`` uses.
+        Among plans of the same period, take one with the fewest GPUs.
     on_progress
         Called whenever the best plan or the bound improves.
     without
@@ -72,7 +69,6 @@ class Settings:
     solver: str = "highs"
     fewer_machines: bool = False
     tidy: bool = False
-    solver: str = "highs"
     on_progress: Callable[[Progress], None] | None = None
     without: frozenset[str] = frozenset()
     stop: threading.Event = field(default_factory=threading.Event)
