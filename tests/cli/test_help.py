@@ -153,7 +153,7 @@ def test_versions_as_json():
         "cost_models",
         "planners",
     }
-    assert data["cost_models"] == {"topology": 1, "pipedream": 1, "sparsepipe": 1}
+    assert data["cost_models"] == {"topology": 1, "pipedream": 1, "sparsepipe": 1, "max-load": 1}
     assert data["planners"] == list(PLANNER_NAMES)
     assert {"stagewright", "ortools", "numpy", "torch"} <= data["packages"].keys()
 

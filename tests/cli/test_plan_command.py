@@ -38,7 +38,7 @@ KEYS = {
     "stages.0": "index nodes replicas compute_s sync_s input_transfer_s output_transfer_s time_s "
     "memory_bytes recompute ranks",
     "stages.0.replicas.0": "server gpu count",
-    "instance": "graph cluster options",
+    "instance": "graph cluster options tensors",
 }
 
 

@@ -16,20 +16,24 @@ from stagewright.model.errors import InfeasibleError
 from stagewright.model.plan import Status
 
 SETTINGS = Settings(time_limit_s=60, workers=1)
+MODEL_ALONE = Settings(
+    time_limit_s=60, workers=1, without=frozenset({"flat-search", "rack-search"})
+)
 
 
+@pytest.mark.parametrize("limits", [SETTINGS, MODEL_ALONE], ids=["all", "model alone"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_best_plan_under_each_family(family: str) -> None:
+def test_best_plan_under_each_family(family: str, limits: Settings) -> None:
     with_plan = 0
     for seed in range(8):
         problem = problem_with(family, seed)
         expected_s = best_of_all(problem)
         if expected_s is None:
             with pytest.raises(InfeasibleError):
-                run_planner("cpsat", problem, SETTINGS)
+                run_planner("cpsat", problem, limits)
             continue
         with_plan += 1
-        planned = run_planner("cpsat", problem, SETTINGS)
+        planned = run_planner("cpsat", problem, limits)
         assert planned.evaluation.valid, seed
         assert planned.evaluation.period_s == pytest.approx(expected_s, rel=1e-6, abs=1e-12), seed
         assert planned.certificate.status == Status.OPTIMAL, seed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -12,8 +13,9 @@ from builders import chain, instance_of, one_server, plan_of
 from stagewright.model.costs import Topology
 from stagewright.model.evaluate import Kind, evaluate, over_memory
 from stagewright.model.instance import Instance
+from stagewright.model.placement import Kept, Placement
 from stagewright.model.plan import Plan
-from stagewright.model.rules import Rules
+from stagewright.model.rules import Recompute, Rules
 
 
 def violations(plan: Plan, rules: Rules | None = None) -> list[tuple[str, int | None, str]]:
@@ -90,12 +92,55 @@ RULES = {
         [("stages", None, "3 stages, though at most 2 are allowed")],
     ),
     "at most three stages": (Rules(max_stages=3), []),
+    "at most one replica": (
+        Rules(max_replicas=1),
+        [("replicated", 1, "stage 1 has 2 replicas, though at most 1 are allowed")],
+    ),
+    "at most three GPUs": (
+        Rules(max_gpus=3),
+        [("gpus", None, "4 GPUs, though at most 3 are allowed")],
+    ),
+    "always recompute": (
+        Rules(recompute=Recompute.ALWAYS),
+        [
+            ("recompute", k, f"stage {k} does not recompute, though the rule is 'always'")
+            for k in range(3)
+        ],
+    ),
+    "pinned": (
+        Rules(placement=Placement(stage=(("d", 0),))),
+        [("pinned", 2, "'d' is in stage 2, though pinned to stage 0")],
+    ),
+    "forbidden": (
+        Rules(placement=Placement(forbidden=(("a", (0, 1)),))),
+        [("forbidden", 0, "'a' is on TitanV in Server0, where it is forbidden")],
+    ),
+    "together": (
+        Rules(placement=Placement(together=(("a", "e"),))),
+        [("apart", None, "a, e belong together but lie in 2 stages")],
+    ),
+    "kept": (
+        Rules(placement=Placement(kept=Kept((("a", "b", "c", "d", "e"),), 0))),
+        [("moved", None, "3 layers move, though at most 0 may")],
+    ),
 }
 
 
 @pytest.mark.parametrize(("rules", "expected"), RULES.values(), ids=RULES)
 def test_a_plan_is_held_to_the_rules(rules, expected):
     assert violations(PLAN, rules) == expected
+
+
+def test_a_plan_above_the_price_is_a_violation():
+    cluster = one_server(2)
+    groups = tuple(dataclasses.replace(g, price_per_hour=1.5) for g in cluster.groups)
+    priced = dataclasses.replace(cluster, groups=groups)
+    plan = plan_of(("node1", [2]))
+    for limit, expected in ((3.0, []), (2.9, ["3 per hour, though at most 2.9 is allowed"])):
+        instance = instance_of(chain([1]), priced, Rules(max_price_per_hour=limit))
+        found = evaluate(instance, plan, Topology()).violations
+        assert [v.message for v in found] == expected
+        assert all(v.kind == Kind.PRICE for v in found)
 
 
 def test_an_idle_gpu_is_a_violation_where_all_are_to_be_used():
@@ -146,7 +191,7 @@ def test_every_violation_of_a_plan_is_listed():
 def test_every_kind_of_violation_is_tested_in_this_file():
     tested = {violation[0] for _, violation in VIOLATIONS.values()}
     tested |= {kind for _, expected in RULES.values() for kind, _, _ in expected}
-    assert tested | {"idle", "memory"} == {kind.value for kind in Kind}
+    assert tested | {"idle", "memory", "price"} == {kind.value for kind in Kind}
 
 
 def test_a_wrong_plan_still_gets_figures():

@@ -17,6 +17,7 @@ from stagewright import __version__
 from stagewright.cli.compare import compare_command
 from stagewright.cli.completion import completion_command
 from stagewright.cli.emit import emit_command
+from stagewright.cli.formulate import formulate_command
 from stagewright.cli.plan import plan_command
 from stagewright.cli.sweep import sweep_command
 from stagewright.cli.verify import verify_command
@@ -64,6 +65,7 @@ for _command in (
     plan_command,
     compare_command,
     sweep_command,
+    formulate_command,
     emit_command,
     verify_command,
     versions_command,

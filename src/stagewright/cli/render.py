@@ -65,6 +65,8 @@ def show_plan(planned: Planned, written: Sequence[Path]) -> None:
         if price is not None:
             console.print(f"Price of the GPUs in use: {money(price)} per hour.")
         console.print(certificate_sentence(planned.certificate, planned.problem.cost_model.name))
+        if planned.second:
+            console.print(f"{planned.second[:1].upper()}{planned.second[1:]}.")
         _idle(console, planned)
         for k, (stage, figures) in enumerate(
             zip(planned.plan.stages, evaluation.stages, strict=True)

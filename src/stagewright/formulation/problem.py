@@ -107,6 +107,8 @@ class Outcome:
         A proven lower bound on the period of every plan, or ``None``.
     reason
         Why there is no plan, in words.
+    second
+        What is known of the second objective, in words.
     """
 
     status: Status
@@ -114,6 +116,7 @@ class Outcome:
     objective_s: float | None = None
     bound_s: float | None = None
     reason: str = ""
+    second: str = ""
 
 
 class Planner(Protocol):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stagewright.formulation.problem import Problem, Settings
 from stagewright.formulation.registry import get_planner
+from stagewright.formulation.tidy import fewest_gpus
 from stagewright.model.document import PlanDocument, make_document
 from stagewright.model.errors import (
     DisagreementError,
@@ -32,6 +33,8 @@ class Planned:
         The evaluator's verdict; :func:`run_planner` leaves violations to the caller.
     single_gpu_s, data_parallel_s
         Periods of the plans that one would make by hand; ``None`` where a rule forbids them.
+    second
+        What is known of the second objective, in words.
     """
 
     problem: Problem
@@ -40,6 +43,7 @@ class Planned:
     certificate: Certificate
     single_gpu_s: float | None = None
     data_parallel_s: float | None = None
+    second: str = ""
 
     def document(self) -> PlanDocument:
         """Return the plan document."""
@@ -87,6 +91,9 @@ def run_planner(name: str, problem: Problem, settings: Settings) -> Planned:
     try:
         planner.check(problem)
         outcome = planner.solve(problem, settings)
+        if settings.tidy and outcome.plan is not None:
+            tidied = fewest_gpus(planner, problem, outcome.plan, settings)
+            outcome = replace(outcome, plan=tidied.plan, second=tidied.words)
         wall_s = settings.wall_s
     except DoesNotApply as error:
         raise DoesNotApply(f"planner '{name}' does not apply: {error}") from None
@@ -109,7 +116,7 @@ def run_planner(name: str, problem: Problem, settings: Settings) -> Planned:
         wall_s=wall_s,
         solver=name,
     )
-    return Planned(problem, outcome.plan, evaluation, certificate)
+    return Planned(problem, outcome.plan, evaluation, certificate, second=outcome.second)
 
 
 def _rules(problem: Problem) -> str:
@@ -127,7 +134,7 @@ def plan_with_baselines(name: str, problem: Problem, settings: Settings) -> Plan
             "This planner does not know the rule; use --planner cpsat"
         )
     single, parallel = (_baseline(x, problem) for x in ("single-gpu", "data-parallel"))
-    return Planned(problem, planned.plan, planned.evaluation, planned.certificate, single, parallel)
+    return replace(planned, single_gpu_s=single, data_parallel_s=parallel)
 
 
 def _baseline(name: str, problem: Problem) -> float | None:

@@ -49,8 +49,8 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
-    """Write ``files`` (name to text) into ``folder``, all of them or none.
+def write_files(folder: Path, files: Mapping[str, str | bytes]) -> list[Path]:
+    """Write ``files`` (name to text or bytes) into ``folder``, all of them or none.
 
     Everything is written to a temporary folder beside the target first, and moved in place
     when it is complete. Files already in the folder under other names stay.
@@ -65,7 +65,10 @@ def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
             raise InputError(f"'{printable(name)}' is not a plain file name", source=folder)
     staging: Path | None = None
     try:
-        encoded = {name: text.encode() for name, text in files.items()}
+        encoded = {
+            name: content.encode() if isinstance(content, str) else content
+            for name, content in files.items()
+        }
         if folder.exists() and not folder.is_dir():
             raise InputError("is a file; expected a folder to write into", source=folder)
         taken = [name for name in files if (folder / name).is_dir()]
