@@ -45,8 +45,8 @@ check: $(VENV)/.check ## Lint, types, import contracts, and docs against the cod
 	$(BIN)/lint-imports
 	$(BIN)/python -m stagewright.cli.reference --check docs/cli.md
 
-bench: $(VENV)/.plan ## Time every planner on the sample clusters, as ratios in one run
-	$(BIN)/python -m stagewright.scenarios.bench $(ARGS)
+bench: $(VENV)/.plan ## Set cpsat against the sample clusters: period, bound, gap, seconds
+	@$(BIN)/stagewright bench $(ARGS)
 
 docs: $(VENV)/.check ## Write docs/cli.md again from the code
 	$(BIN)/python -m stagewright.cli.reference docs/cli.md

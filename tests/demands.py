@@ -108,7 +108,7 @@ def _limits(rng: random.Random, instance: Instance) -> Rules:
 def _pins(rng: random.Random, instance: Instance) -> Rules:
     pins = {node: rng.choice([0, 0, 1, 1, 2]) for node in _some(rng, instance, 2)}
     if instance.graph.inputs and rng.random() < 0.3:
-        pins["data"] = rng.choice([0, 1])
+        pins["data"] = 0
     return Rules(placement=Placement(stage=tuple(pins.items())))
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import click
 
 from stagewright import __version__
+from stagewright.cli.bench import bench_command
 from stagewright.cli.compare import compare_command
 from stagewright.cli.completion import completion_command
 from stagewright.cli.emit import emit_command
@@ -65,6 +66,7 @@ for _command in (
     plan_command,
     compare_command,
     sweep_command,
+    bench_command,
     formulate_command,
     emit_command,
     verify_command,

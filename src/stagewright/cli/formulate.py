@@ -28,7 +28,8 @@ from stagewright.cli.options import Limits, json_option, limit_options, problem_
 def formulate_command(output: str, as_json: bool, **values: Any) -> None:
     """Write the planners' model for other solvers.
 
-    It is what cpsat and milp solve. The objective is the period in seconds. Any solver's optimum of the file is ours.
+    It is what cpsat and milp solve. The objective is the period in seconds, and any solver's
+    optimum of the file is ours.
 
     \b
     stagewright formulate hete_files/test_server.txt -b 1e9 -o model.mps
