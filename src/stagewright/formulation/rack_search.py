@@ -56,6 +56,8 @@ class RackSearch:
     bound_s: float
     stages: tuple[Stage, ...] | None = None
     _open: tuple[float, float] | None = None
+    _misled: bool = False
+    """A rule that columns do not know has taken a plan away: finding more is the model's work."""
 
     @staticmethod
     def applies(problem: Problem) -> bool:
@@ -103,7 +105,7 @@ class RackSearch:
     @property
     def _done(self) -> bool:
         closed = self.bound_s >= self.period_s * min(NEXT, 1 - self.settings.gap)
-        return closed or self.settings.expired
+        return closed or self._misled or self.settings.expired
 
     def _by_prices(self, pairs: Pairs) -> None:
         """Refute what prices alone can refute, by bisection."""
@@ -180,6 +182,7 @@ class RackSearch:
         instance = self.problem.instance
         plan = Plan(with_inputs(instance, stages), "rack-search")
         judged = evaluate(instance, plan, self.problem.cost_model)
+        self._misled |= not judged.valid
         if judged.valid and judged.period_s < self.period_s:
             self.period_s, self.stages = judged.period_s, plan.stages
             self._tell()
