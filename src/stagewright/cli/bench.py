@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import fnmatch
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ def bench_command(
     stagewright bench --suite profiles --reference DIR --time-limit 10
     """
     from stagewright.cli.progress import searching
+    from stagewright.formulation.problem import TECHNIQUES
     from stagewright.model.errors import InputError
     from stagewright.model.files import write_files
     from stagewright.scenarios.certify import certify, machine
@@ -66,13 +68,16 @@ def bench_command(
     folder = Path(reference or "hete_files")
     if not folder.is_dir():
         raise InputError("is not a folder", source=folder)
+    left_out = frozenset(name.strip() for name in without.split(",") if name.strip())
+    for name in left_out - set(TECHNIQUES):
+        raise InputError(f"--without names '{name}'; expected {', '.join(TECHNIQUES)}")
     names = [name.strip() for name in planners.split(",") if name.strip()]
     cases = (case for case in SUITES[suite](folder) if fnmatch.fnmatch(case.name, f"*{only}*"))
     click.echo(f"{machine()}; {limits.workers} workers, {limits.time_limit:g} s a solve")
     click.echo(_line(("instance", "planner", "period ms", "bound ms", "gap %", *_TIMES, "ratio")))
     rows: list[Row] = []
     with searching(limits) as settings:
-        for row in certify(cases, names, settings):
+        for row in certify(cases, names, replace(settings, without=left_out)):
             rows.append(row)
             click.echo(_line(_cells(row)))
     for text in _summary(rows):
