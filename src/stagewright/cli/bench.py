@@ -38,6 +38,12 @@ SUITE_NAMES = ("samples", "profiles", "mixed", "racks", "workloads")
 @click.option("--planners", default="cpsat", show_default=True, help="Names, with commas between.")
 @click.option("--only", default="*", metavar="PATTERN", help="Instances whose name matches.")
 @click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write a .csv as well.")
+@click.option(
+    "--without",
+    default="",
+    metavar="NAMES",
+    help="Techniques that cpsat does without, with commas between (docs/benchmarks.md).",
+)
 @limit_options
 def bench_command(
     suite: str,
@@ -45,6 +51,7 @@ def bench_command(
     planners: str,
     only: str,
     output: str | None,
+    without: str,
     **values: object,
 ) -> None:
     """Set planners against known instances: period, bound, gap and seconds.
