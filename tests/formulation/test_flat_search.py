@@ -1,0 +1,167 @@
+"""The bracket on one flat cluster, against exhaustive search; boxes against all their ideals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from brute_force import best_period_s
+from random_instances import COST_MODELS, problems, small_clusters, small_instances, small_rules
+from stagewright.formulation import flat_search
+from stagewright.formulation.cut_orders import narrow_order
+from stagewright.formulation.cut_space import all_ideals, family
+from stagewright.formulation.fewest_gpus import FewestGpus, fewest_replicas
+from stagewright.formulation.flat_costs import FlatCosts
+from stagewright.formulation.flat_search import FlatSearch
+from stagewright.formulation.ideal_boxes import Box, BoxTree
+from stagewright.formulation.problem import Problem, Settings
+from stagewright.formulation.rates import rates_of
+from stagewright.formulation.reduced_graph import reduce_graph
+from stagewright.model.evaluate import evaluate
+from stagewright.model.plan import Plan
+
+FLAT = ("pipedream", "sparsepipe", "topology")
+CLUSTERS = small_clusters(max_servers=1, types=["TitanV"])
+QUICK = settings(max_examples=25, deadline=None, phases=[Phase.generate])
+
+
+def flat_problem(data, cost_model, rules=None) -> Problem | None:
+    """A problem on one server of like GPUs, or ``None`` where replicas keep their own pace."""
+    instances = small_instances(clusters=CLUSTERS, rules=rules)
+    problem = data.draw(problems(COST_MODELS[cost_model], instances))
+    return problem if FlatCosts.apply(problem) else None
+
+
+def bracket(problem: Problem, expected_s: float, few_ideals: int) -> FlatSearch:
+    limits = Settings(time_limit_s=5.0, workers=1).started()
+    search = FlatSearch(problem, limits, 4 * expected_s + 1e-12, 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flat_search, "FEW_IDEALS", few_ideals)
+        search.run()
+    return search
+
+
+@pytest.mark.parametrize("few_ideals", [0, 1500], ids=["boxes", "all ideals"])
+@pytest.mark.parametrize("cost_model", FLAT)
+class TestBracket:
+    @QUICK
+    @given(st.data())
+    def test_closes_on_the_optimum(self, cost_model, few_ideals, data):
+        problem = flat_problem(data, cost_model)
+        if problem is None:
+            return
+        expected_s = best_period_s(problem)
+        assert expected_s is not None
+        found = bracket(problem, expected_s, few_ideals)
+        assert found.bound_s <= expected_s * (1 + 1e-9)
+        if found.stages is not None:
+            judged = evaluate(problem.instance, Plan(found.stages, "test"), problem.cost_model)
+            assert judged.valid
+            assert judged.period_s == pytest.approx(found.period_s, rel=1e-12)
+        # Waiting for the smaller of two stages is more than the recursion knows of.
+        knows_all = problem.cost_model.overlap or cost_model != "topology"
+        if knows_all and expected_s > 1e-9:
+            assert found.period_s == pytest.approx(expected_s, rel=1e-6)
+            assert found.bound_s == pytest.approx(expected_s, rel=2e-6)
+
+    @QUICK
+    @given(st.data())
+    def test_no_rule_makes_the_bound_wrong(self, cost_model, few_ideals, data):
+        problem = flat_problem(data, cost_model, small_rules())
+        if problem is None:
+            return
+        expected_s = best_period_s(problem)
+        if expected_s is not None:
+            found = bracket(problem, expected_s, few_ideals)
+            assert found.bound_s <= expected_s * (1 + 1e-9)
+
+
+def tree_of(problem: Problem) -> BoxTree:
+    rates = rates_of(problem.cost_model, problem.instance.cluster)
+    graph = reduce_graph(problem.instance, rates, float("inf"))
+    return BoxTree(graph, graph.time_s[0])
+
+
+def held(tree: BoxTree, box: Box, ideals: np.ndarray) -> np.ndarray:
+    """The ideals of the whole graph, as rows over blocks, that lie in the box."""
+    inside = ~(box.inside & ~ideals).any(axis=1)
+    return ideals[inside & ~(box.outside & ideals).any(axis=1)]
+
+
+def cut_bytes(tree: BoxTree, ideal: np.ndarray) -> int:
+    return sum(
+        int(t.n_bytes)
+        for t in tree.graph.tensors
+        if ideal[t.source] and not all(ideal[w] for w in t.targets)
+    )
+
+
+@QUICK
+@given(st.data())
+def test_boxes_know_the_least_cut_and_the_work_of_their_ideals(data):
+    problem = flat_problem(data, "pipedream")
+    assert problem is not None
+    tree = tree_of(problem)
+    order = [layer for block in tree.graph.blocks for layer in block]
+    ideals = all_ideals(problem.instance).members[:, order]
+    boxes = [tree.whole()]
+    for _ in range(6):
+        box = boxes.pop(0)
+        mine = held(tree, box, ideals)
+        least = min(cut_bytes(tree, ideal) for ideal in mine)
+        assert box.cut_bytes == least == cut_bytes(tree, box.cheapest)
+        work = mine @ tree.time_s
+        assert box.least_s == pytest.approx(work.min())
+        assert box.most_s == pytest.approx(work.max())
+        halves = tree.split(box)
+        assert bool(halves) != box.single
+        if halves:
+            sizes = [len(held(tree, half, ideals)) for half in halves]
+            assert sum(sizes) == len(mine)
+            assert min(sizes) > 0
+        boxes += halves
+        if not boxes:
+            break
+
+
+@QUICK
+@given(st.data(), st.sampled_from([0.1, 0.25, 0.4]))
+def test_narrow_orders_are_topological(data, share):
+    problem = flat_problem(data, "pipedream")
+    assert problem is not None
+    tree = tree_of(problem)
+    base = tree.order_like({v: v for v in range(len(problem.instance.nodes))})
+    order = narrow_order(tree, base, share)
+    assert sorted(order) == sorted(base)
+    place = {b: i for i, b in enumerate(order)}
+    assert all(place[u] < place[v] for u, v in tree.graph.edges)
+
+
+@QUICK
+@given(st.data())
+def test_a_family_of_all_ideals_decides_like_all_ideals(data):
+    problem = flat_problem(data, "pipedream")
+    assert problem is not None
+    expected_s = best_period_s(problem)
+    assert expected_s is not None
+    space = all_ideals(problem.instance)
+    search = FewestGpus(problem, family(problem.instance, space.members), Settings().started())
+    if expected_s > 1e-9:
+        assert search.keeps(expected_s * (1 + 1e-9)) is True
+        assert search.keeps(expected_s * (1 - 1e-6)) is False
+
+
+@given(st.floats(0.1, 10), st.floats(0, 50), st.floats(0, 20), st.integers(1, 12))
+def test_fewest_replicas_is_the_least_that_keeps_the_period(period, compute, sync, least):
+    """Against trying every number: (T + S(m-1)/m) / m <= p."""
+    total, wait = np.array([compute + sync]), np.array([sync])
+    found = float(fewest_replicas(period, total, wait, np.array([float(least)]))[0])
+
+    def keeps(m: int, slack: float) -> bool:
+        return (compute + sync * (m - 1) / m) / m <= period * slack
+
+    assert keeps(int(found), 1 + 1e-6)
+    earlier = range(least, int(found))
+    assert not any(keeps(m, 1 - 1e-6) for m in earlier)
