@@ -147,7 +147,7 @@ def plan_of(*stages: tuple[str, Sequence[int]], planner: str = "by-hand") -> Pla
     """A plan of ``(nodes, replicas per group)`` pairs, the nodes in one string.
 
     >>> plan_of(("node1 node2", [1]), ("node3", [2])).stages[1]
-    Stage(nodes=('node3',), replicas=(2,))
+    Stage(nodes=('node3',), replicas=(2,), recompute=False)
     """
     return Plan(tuple(Stage(tuple(n.split()), tuple(r)) for n, r in stages), planner)
 

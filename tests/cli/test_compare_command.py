@@ -110,7 +110,9 @@ def test_a_choice_of_planners_in_its_order(rows, planners):
 def test_the_check_passes_on_the_sample(arguments):
     answer = command("compare", SAMPLE, *arguments, "--check")
     assert answer.code == 0
-    assert answer.err == "check passed: cpsat and exact-dp agree\n"
+    proportional = "proportional" in arguments
+    exact = "cpsat and exact-dp" if proportional else "cpsat and milp and exact-dp"
+    assert answer.err == f"check passed: {exact} agree\n"
     assert answer.out
 
 

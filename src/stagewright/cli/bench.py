@@ -54,7 +54,7 @@ def bench_command(
     without: str,
     **values: object,
 ) -> None:
-    """Set planners against known instances: period, bound, gap and seconds.
+    """Set planners against known instances: bound, gap and seconds.
 
     \b
     stagewright bench

@@ -7,10 +7,12 @@ layers which belong together are left out.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,7 @@ MAX_IDEALS = 8000
 MAX_SECONDS = 5.0
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -87,22 +90,40 @@ class CutSpace:
         return total
 
     @cached_property
-    def _packed(self) -> NDArray[np.uint64]:
+    def _words(self) -> NDArray[np.uint64]:
+        """Members as bits of words, shape (words, ideals)."""
         padded = np.zeros((len(self), -(-self.members.shape[1] // 64) * 64), dtype=bool)
         padded[:, : self.members.shape[1]] = self.members
-        return np.packbits(padded, axis=1).view(np.uint64)
+        return np.ascontiguousarray(np.packbits(padded, axis=1).view(np.uint64).T)
 
-    def larger(self, i: int, among: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """Indices of the ideals that contain ideal ``i`` and more; of ``among`` if it is given."""
-        after = np.arange(i + 1, len(self))
-        if among is not None:
-            after = after[among[i + 1 :]]
-        if self.is_chain:
-            return after
-        inside: NDArray[np.int64] = after[
-            ((self._packed[after] & self._packed[i]) == self._packed[i]).all(axis=1)
-        ]
-        return inside
+    def larger(self, i: int) -> Indices:
+        """Indices of the ideals that contain ideal ``i`` and more."""
+        after = np.arange(i + 1, len(self), dtype=np.int32)
+        if not self.is_chain:
+            for word in self._words:
+                if word[i]:
+                    after = after[word[after] & word[i] == word[i]]
+        return after
+
+    @cached_property
+    def levels(self) -> list[tuple[int, int]]:
+        """Ranges [first, end) of ideals with equally many layers: none contains another."""
+        steps = np.flatnonzero(np.diff(self.members.sum(axis=1))) + 1
+        bounds = [0, *steps.tolist(), len(self)]
+        return list(itertools.pairwise(bounds))
+
+    @cached_property
+    def pairs(self) -> tuple[Indices, Indices]:
+        """All pairs of an ideal and a larger one.
+
+        Returns
+        -------
+        start, last
+            The ideals larger than ideal i are ``last[start[i]:start[i + 1]]``.
+        """
+        larger = [self.larger(i) for i in range(len(self))]
+        start = np.concatenate([[0], np.cumsum([len(x) for x in larger])])
+        return start, np.concatenate(larger)
 
 
 def all_ideals(instance: Instance, limit: int = MAX_IDEALS) -> CutSpace:
@@ -116,26 +137,37 @@ def all_ideals(instance: Instance, limit: int = MAX_IDEALS) -> CutSpace:
     units = units_of(instance)
     size = len(units)
     needs = [sum(1 << u for u in producers) for producers in units.producers]
-    found: set[int] = {0}
-    layer = {0}
+    # Every ideal with the units that may be added to it, as bits.
+    layer = {0: sum(1 << v for v in range(size) if not needs[v])}
     deadline = time.monotonic() + MAX_SECONDS
     ordered = [0]
     while layer:
-        following: set[int] = set()
-        for ideal in layer:
-            for v in range(size):
-                if not ideal >> v & 1 and needs[v] & ideal == needs[v]:
-                    following.add(ideal | 1 << v)
-            if len(found) + len(following) > limit or time.monotonic() > deadline:
+        following: dict[int, int] = {}
+        for ideal, free in layer.items():
+            left = free
+            while left:
+                bit = left & -left
+                left ^= bit
+                larger = ideal | bit
+                if larger not in following:
+                    freed = (
+                        1 << w
+                        for w in units.consumers[bit.bit_length() - 1]
+                        if needs[w] & larger == needs[w]
+                    )
+                    following[larger] = free ^ bit | sum(freed)
+            if len(ordered) + len(following) > limit or time.monotonic() > deadline:
                 raise DoesNotApply(
                     f"the graph can be cut in more than {limit:,} ways (many parallel "
                     "branches), too many for an exact dynamic programme. "
                     "Use --planner cpsat or linear-dp"
                 )
-        found |= following
         ordered += sorted(following)
         layer = following
-    held = np.array([[ideal >> v & 1 for v in range(size)] for ideal in ordered], dtype=bool)
+    width = -(-max(size, 1) // 8)
+    raw = b"".join(ideal.to_bytes(width, "little") for ideal in ordered)
+    bits = np.frombuffer(raw, dtype=np.uint8).reshape(len(ordered), width)
+    held = np.unpackbits(bits, axis=1, bitorder="little")[:, :size].astype(bool)
     members = np.zeros((len(ordered), len(instance.nodes)), dtype=bool)
     for unit, layers in enumerate(units.layers):
         members[:, list(layers)] = held[:, [unit]]

@@ -14,6 +14,7 @@ limits, demands on layers) only take plans away: the proof stays one, the plan h
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,19 +29,21 @@ from stagewright.model.plan import Plan, Stage
 from stagewright.model.rules import Recompute
 
 Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
+Indices = NDArray[np.integer[Any]]
 
 NEXT = 1 - 8e-7
 """The next period to try below a plan's: a refusal there proves the plan optimal to 1e-6."""
 
 
-def fewest_replicas(period_s: float, total: Floats, sync: Floats, least: Floats) -> Floats:
+def fewest_replicas(
+    period_s: Floats | float, total: Floats, sync: Floats, least: Floats
+) -> Floats:
     """Smallest m >= least with ``period m² - total m + sync >= 0``; infinite where there is none.
 
     ``total`` is T + S and ``sync`` is S = 2P/β. If ``least`` does not satisfy it, it lies between
     the two roots, and the answer is the larger one.
     """
-    possible = np.isfinite(least) & (period_s > 0)
+    possible = np.isfinite(least) & (np.asarray(period_s) > 0)
     m = np.where(possible, least, 1.0)
     fits = period_s * SLACK * m**2 - total * m + sync >= 0
     root = np.sqrt(np.maximum(total**2 - 4 * period_s * sync, 0.0))
@@ -75,11 +78,14 @@ class FewestGpus:
         self.stages: tuple[Stage, ...] | None = None
         self.refuted_s = 0.0
 
-    def search(self, ceiling_s: float, floor_s: float) -> None:
-        """Narrow down the best period between a proven floor and a known plan's ceiling."""
+    def search(self, ceiling_s: float, floor_s: float, close: float = 1 - NEXT) -> None:
+        """Narrow down the best period between a proven floor and a known plan's ceiling.
+
+        ``close``: end when a plan is known to be within this fraction of the family's best.
+        """
         high, low = ceiling_s, floor_s
         trial = high * NEXT
-        while low < high * NEXT and not self.settings.expired:
+        while low < high * (1 - close) and not self.settings.expired:
             keeps = self.keeps(trial)
             if keeps is None:
                 return
@@ -107,33 +113,43 @@ class FewestGpus:
         return True
 
     def _keep(self, period_s: float) -> tuple[Stage, ...] | None:
-        """Return stages that keep ``period_s`` on the GPUs there are, or ``None``."""
+        """Return stages that keep ``period_s`` on the GPUs there are, or ``None``.
+
+        Level by level, from the whole graph to the empty ideal; the pairs of one level at once.
+        """
         size = len(self.space)
         asked = self._asked(period_s)
         # The layers before an ideal need at least the share of the GPUs that their work takes.
         before = np.ceil(self._time / (period_s * SLACK) - 1e-9)
         fewest = np.full(size, np.inf)
+        fewest[-1] = 0
         following = np.full(size, -1, dtype=np.int64)
         replicas = np.zeros(size, dtype=np.int64)
-        fewest[-1] = 0
-        alive = np.zeros(size, dtype=bool)
-        alive[-1] = True
-        for i in np.flatnonzero(np.isfinite(asked))[::-1].tolist():
+        start, larger = self.space.pairs
+        counts = np.diff(start)
+        for lowest, end in reversed(self.space.levels[:-1]):
             if self.settings.expired:
                 return None
-            left = (self._costs.gpus - before[i] - fewest) * period_s * SLACK
-            promising = alive & (self._time - self._time[i] <= left)
-            larger = self.space.larger(i, promising)
-            if len(larger) == 0:
+            last = larger[start[lowest] : start[end]]
+            first = np.repeat(np.arange(lowest, end), counts[lowest:end])
+            left = (self._costs.gpus - before[first] - fewest[last]) * period_s * SLACK
+            hopeful = np.isfinite(asked[first]) & (self._time[last] - self._time[first] <= left)
+            first, last = first[hopeful], last[hopeful]
+            if len(first) == 0:
                 continue
-            m = self._replicas(i, larger, asked, period_s)
-            needed = m + fewest[larger]
-            best = int(needed.argmin())
-            if needed[best] + before[i] <= self._costs.gpus:
-                fewest[i], following[i] = needed[best], larger[best]
-                replicas[i] = int(m[best])
-                alive[i] = True
-        return self._stages(following, replicas) if alive[0] else None
+            m = self._replicas(first, last, asked, period_s)
+            needed = m + fewest[last]
+            begins = np.flatnonzero(np.diff(first, prepend=-1))
+            least = np.minimum.reduceat(needed, begins)
+            ideals = first[begins]
+            good = least + before[ideals] <= self._costs.gpus
+            attained = np.flatnonzero(needed == np.repeat(least, np.diff(begins, append=len(m))))
+            best = attained[np.searchsorted(attained, begins[good])]
+            ideals = ideals[good]
+            fewest[ideals] = least[good]
+            following[ideals] = last[best]
+            replicas[ideals] = m[best]
+        return self._stages(following, replicas) if np.isfinite(fewest[0]) else None
 
     def _asked(self, period_s: float) -> Floats:
         """Replicas that the cut at each ideal asks of the stages beside it; infinite: no cut."""
@@ -141,21 +157,23 @@ class FewestGpus:
         asked[[0, -1]] = 1.0
         return asked
 
-    def _replicas(self, i: int, larger: Indices, asked: Floats, period_s: float) -> Floats:
-        """m(I, J) for every larger ideal J; infinite where no number of replicas will do."""
+    def _replicas(self, first: Indices, last: Indices, asked: Floats, period_s: float) -> Floats:
+        """m(I, J) for pairs of ideals; infinite where no number of replicas will do."""
         space, costs = self.space, self._costs
-        sync = costs.sync_s_per_byte * (space.parameter_bytes[larger] - space.parameter_bytes[i])
-        total = self._time[larger] - self._time[i] + sync
-        room = period_s
-        if i > 0 and not costs.overlap:
-            waits = costs.transfer_s_per_byte * space.cut_bytes[i]
+        sync = costs.sync_s_per_byte * (space.parameter_bytes[last] - space.parameter_bytes[first])
+        total = self._time[last] - self._time[first] + sync
+        room: Floats | float = period_s
+        if not costs.overlap:
+            waits = np.where(first > 0, costs.transfer_s_per_byte * space.cut_bytes[first], 0.0)
             if costs.cost_model == SparsePipe.name:
-                room -= waits
+                room = period_s - waits
             else:
-                room -= costs.latency_s
+                room = period_s - costs.latency_s * (first > 0)
                 total = total + waits
-        least = np.ones(len(larger)) if i == 0 and costs.first_sends_for_free else asked[larger]
-        m = fewest_replicas(room, total, sync, np.maximum(least, asked[i]))
+        least = np.maximum(asked[last], asked[first])
+        if costs.first_sends_for_free:
+            least = np.where(first == 0, 1.0, least)
+        m = fewest_replicas(room, total, sync, least)
         m[m > costs.most] = np.inf
         return m
 

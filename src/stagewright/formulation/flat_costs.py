@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stagewright.formulation.problem import Problem
 from stagewright.formulation.rates import rates_of
-from stagewright.model.costs import PipeDream, SparsePipe, is_proportional
+from stagewright.model.costs import PipeDream, SparsePipe, Topology, is_proportional
 
 Floats = NDArray[np.float64]
 
@@ -29,7 +29,7 @@ class FlatCosts:
     transfer_s_per_byte
         2/(ρβ), or 0 where transfers are free.
     latency_s
-        Added to every transfer.
+        Added to every transfer; the published cost models know none.
     cost_model
         Its name.
     overlap
@@ -57,12 +57,13 @@ class FlatCosts:
         rates = rates_of(problem.cost_model, cluster)
         beta = float(cluster.bandwidth[0, 0])
         gpus = min(cluster.gpu_count, rules.max_gpus or cluster.gpu_count)
+        charged = rates.name == Topology.name and not rates.free
         return cls(
             gpus=gpus,
             most=rules.most_replicas(gpus),
             sync_s_per_byte=2 / beta,
             transfer_s_per_byte=rates.round_trip / beta,
-            latency_s=0.0 if rates.free else float(cluster.latency[0, 0]),
+            latency_s=float(cluster.latency[0, 0]) if charged else 0.0,
             cost_model=rates.name,
             overlap=problem.cost_model.overlap,
         )

@@ -4,7 +4,7 @@ Every step moves one side of the bracket [refuted, best plan] around the least p
 
 - narrow topological orders give plans (:mod:`cut_orders`, :class:`FewestGpus` over prefixes);
 - where the graph has few ideals, :class:`FewestGpus` over all of them closes the bracket;
-- else boxes of ideals are split until the walk over them breaks down, which refutes a period
+- else, in turn with the orders, boxes of ideals are split until the walk over them breaks down, which refutes a period
   (:mod:`box_bound`); once the boxes that a walk passes hold one ideal each, the recursion over
   those ideals decides the period exactly.
 """
@@ -29,8 +29,15 @@ from stagewright.formulation.reduced_graph import reduce_graph
 from stagewright.model.errors import DoesNotApply
 from stagewright.model.plan import Stage
 
+EXACT = 1 - 1e-12
 FEW_IDEALS = 1500
+MANY_IDEALS = 20_000
+"""Past FEW_IDEALS a plan along some order is looked for first: all of them take seconds."""
 MANY_BOXES = 40_000
+BETWEEN_ORDERS = 2000
+"""Splits between one layer order and the next."""
+ALONG_ORDERS = 2e-4
+"""How close to the best along one order is close enough."""
 MANY_MEMBERS = 6000
 SHARES = (0.25, 0.1, 0.4)
 CLOSE = 1e-3
@@ -57,28 +64,38 @@ class FlatSearch:
     bound_s: float
     stages: tuple[Stage, ...] | None = None
     _boxes: list[Box] = field(default_factory=list)
+    _splits: int = 0
 
     def run(self) -> None:
         """Narrow the bracket down until it is closed or time is over."""
-        ideals = self._few_ideals()
-        if ideals is not None:
+        ideals = self._ideals()
+        if ideals is not None and len(ideals) <= FEW_IDEALS:
             self._exactly(ideals)
             return
+        instance = self.problem.instance
+        self.bound_s = float(instance.time_s[0].sum()) / FlatCosts.of(self.problem).gpus * EXACT
         tree = self._tree()
+        self._boxes = [tree.whole()]
         for order in self._orders(tree):
             if self._done:
                 return
-            self._try(prefixes(self.problem.instance, order))
-        self._split_boxes(tree)
+            self._try(prefixes(instance, order))
+            if ideals is None:
+                self._split_boxes(tree, PATIENCE[0], most=BETWEEN_ORDERS)
+        if ideals is not None:
+            self._exactly(ideals)
+            return
+        for patience in PATIENCE:
+            self._split_boxes(tree, patience)
 
     @property
     def _done(self) -> bool:
         closed = self.bound_s >= self.period_s * min(NEXT, 1 - self.settings.gap)
         return closed or self.settings.expired
 
-    def _few_ideals(self) -> CutSpace | None:
+    def _ideals(self) -> CutSpace | None:
         try:
-            return all_ideals(self.problem.instance, FEW_IDEALS)
+            return all_ideals(self.problem.instance, MANY_IDEALS)
         except DoesNotApply:
             return None
 
@@ -112,37 +129,50 @@ class FlatSearch:
     def _try(self, space: CutSpace) -> None:
         """Look for a better plan whose cuts lie in ``space``."""
         search = FewestGpus(self.problem, space, self.settings)
-        search.search(self.period_s, self.bound_s)
+        search.search(self.period_s, self.bound_s, ALONG_ORDERS)
         self._take(search)
 
     def _orders(self, tree: BoxTree) -> Iterator[Sequence[int]]:
-        """Plain topological orders, then narrow ones on top of each."""
+        """Narrow orders on top of each plain topological order, and the plain ones."""
         plain = topological_orders(self.problem.instance)
+        first, *others = SHARES
+        for order in plain:
+            yield self._narrow(tree, order, first)
         yield from plain
-        for share in SHARES:
+        for share in others:
             for order in plain:
-                place = {v: i for i, v in enumerate(order)}
-                base = tree.order_like(place)
-                yield [
-                    v
-                    for b in narrow_order(tree, base, share)
-                    for v in sorted(tree.graph.blocks[b], key=place.__getitem__)
-                ]
+                yield self._narrow(tree, order, share)
 
-    def _split_boxes(self, tree: BoxTree) -> None:
-        """Refute longer and longer periods, easier ones first."""
+    def _narrow(self, tree: BoxTree, order: Sequence[int], share: float) -> Sequence[int]:
+        """Order the layers like ``order``, with narrow cuts."""
+        place = {v: i for i, v in enumerate(order)}
+        return [
+            v
+            for b in narrow_order(tree, tree.order_like(place), share)
+            for v in sorted(tree.graph.blocks[b], key=place.__getitem__)
+        ]
+
+    def _split_boxes(self, tree: BoxTree, patience: int, most: int = MANY_BOXES) -> None:
+        """Refute longer and longer periods, easier ones first.
+
+        Parameters
+        ----------
+        patience
+            Splits to spend on one period before an easier one is tried.
+        most
+            Splits to spend in all.
+        """
         costs = FlatCosts.of(self.problem)
-        self._boxes = [tree.whole()]
-        for patience in PATIENCE:
-            stuck_s = self.period_s
-            while not self._done and len(self._boxes) < MANY_BOXES:
-                stuck_s = min(stuck_s, self.period_s)
-                if stuck_s - self.bound_s < CLOSE * self.period_s / 5 and stuck_s < self.period_s:
-                    break
-                near = self.period_s - self.bound_s < CLOSE * self.period_s
-                trial = self.period_s * NEXT if near else (self.bound_s + stuck_s) / 2
-                if not self._decide(tree, costs, trial, patience):
-                    stuck_s = trial
+        stuck_s = self.period_s
+        enough = self._splits + most
+        while not self._done and len(self._boxes) < MANY_BOXES and self._splits < enough:
+            stuck_s = min(stuck_s, self.period_s)
+            if stuck_s - self.bound_s < CLOSE * self.period_s / 5 and stuck_s < self.period_s:
+                break
+            near = self.period_s - self.bound_s < CLOSE * self.period_s
+            trial = self.period_s * NEXT if near else (self.bound_s + stuck_s) / 2
+            if not self._decide(tree, costs, trial, min(patience, enough - self._splits)):
+                stuck_s = trial
 
     def _decide(self, tree: BoxTree, costs: FlatCosts, period_s: float, patience: int) -> bool:
         """Refute a period or find a plan that keeps it; return whether that was done in time."""
@@ -163,6 +193,7 @@ class FlatSearch:
             wide = wide[: max(FEWEST_SPLITS, len(open_) // 4)]
             open_ = _split(tree, open_, wide)
             patience -= len(wide)
+            self._splits += len(wide)
         self._boxes = open_ + closed
         return self.bound_s >= period_s
 

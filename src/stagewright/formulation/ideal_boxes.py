@@ -94,17 +94,23 @@ class BoxTree:
         free = np.flatnonzero(~(box.inside | box.outside))
         if len(free) == 0:
             return ()
-        time = self.time_s[free] + 1e-12 * float(self.time_s.sum())
-        if len(free) > 1:
-            inner = np.ix_(free, free)
-            gain = np.minimum(self._needs[inner] @ time, self._needed_by[inner] @ time)
-            v = int(free[int(gain.argmax())])
-        else:
-            v = int(free[0])
-        return (
-            self._box(box.inside | self._needs[v], box.outside),
-            self._box(box.inside, box.outside | self._needed_by[v]),
+        v = self._middle(free)
+        within = bool(box.cheapest[v])
+        halves = (
+            (box.inside | self._needs[v], box.outside, within),
+            (box.inside, box.outside | self._needed_by[v], not within),
         )
+        # The cheapest ideal of the box lies in one half, and is the cheapest there.
+        return tuple(
+            self._box(inside, outside, box if holds else None) for inside, outside, holds in halves
+        )
+
+    def _middle(self, free: Indices) -> int:
+        """Choose the layer that leaves the least work to decide on in the larger half."""
+        time = self.time_s[free] + 1e-12 * float(self.time_s.sum())
+        inner = np.ix_(free, free)
+        gain = np.minimum(self._needs[inner] @ time, self._needed_by[inner] @ time)
+        return int(free[int(gain.argmax())])
 
     def order_like(self, place: Mapping[int, int]) -> list[int]:
         """Return a topological order of the blocks, close to a given place of each layer."""
@@ -115,8 +121,12 @@ class BoxTree:
         """Return an ideal of the box that the fewest bytes leave."""
         return self._minimum_cut(inside, outside)[1]
 
-    def _box(self, inside: Bools, outside: Bools) -> Box:
-        n_bytes, cheapest = self._minimum_cut(inside, outside)
+    def _box(self, inside: Bools, outside: Bools, known: Box | None = None) -> Box:
+        """Make a box; ``known`` is a larger one with the same cheapest ideal."""
+        if known is None:
+            n_bytes, cheapest = self._minimum_cut(inside, outside)
+        else:
+            n_bytes, cheapest = known.cut_bytes, known.cheapest
         return Box(
             inside,
             outside,

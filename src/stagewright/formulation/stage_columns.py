@@ -103,10 +103,8 @@ class Pairs:
 
     def __init__(self, problem: Problem, space: CutSpace) -> None:
         self.space = space
-        larger = [space.larger(i) for i in range(len(space))]
-        self.first = np.repeat(np.arange(len(space)), [len(x) for x in larger])
-        self.last = np.concatenate(larger)
-        self.start = np.concatenate([[0], np.cumsum([len(x) for x in larger])])
+        self.start, self.last = space.pairs
+        self.first = np.repeat(np.arange(len(space)), np.diff(self.start))
         instance = problem.instance
         done = {gpu: space.members @ t for gpu, t in instance.type_time_s.items()}
         self.time_s = {gpu: x[self.last] - x[self.first] for gpu, x in done.items()}

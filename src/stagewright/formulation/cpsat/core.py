@@ -33,7 +33,7 @@ def infeasible_core(problem: Problem, settings: Settings) -> tuple[str, ...]:
     tuple
         Empty if it is not proven that there is no plan.
     """
-    core = _Core(problem, settings)
+    core = _Core(problem, settings.started())
     return () if core.formulation.too_large else core.smallest()
 
 

@@ -35,6 +35,6 @@ def explain_plan(
 ) -> Explanation:
     """Explain a plan; ``settings`` limit the time for all changes together."""
     limits = find_limits(planned.problem, planned.plan, planned.evaluation)
-    found = what_if(planned, settings.started(), on_step)
+    found = what_if(planned, settings, on_step)
     complete = len(found) == len(changes_to_try(planned.problem))
     return Explanation(planned, limits, found, complete)

@@ -65,7 +65,7 @@ def what_if(
     time is over or ``settings.stop`` is set, are left out. The planner is the one that proved
     the plan.
     """
-    trials = Trials(planned.certificate.solver, settings)
+    trials = Trials(planned.certificate.solver, settings.started())
     changes = changes_to_try(planned.problem)
     found = []
     for done, change in enumerate(changes):
