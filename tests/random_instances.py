@@ -285,4 +285,7 @@ def constrained_instances(draw: st.DrawFn, cost_model: str, max_nodes: int = 6) 
     rules = dataclasses.replace(
         draw(limits(instance.rules, cluster)), placement=draw(placements(instance))
     )
+    if cost_model == MaxLoad.name:  # it knows no pins, no plan in use and no recomputing
+        placement = dataclasses.replace(rules.placement, stage=(), kept=None)
+        rules = dataclasses.replace(rules, recompute=Recompute.NEVER, placement=placement)
     return build_instance(dict(instance.profiles), cluster, rules)

@@ -26,15 +26,15 @@ from random_instances import (
 from stagewright.formulation.problem import Problem, Settings
 from stagewright.formulation.run import Planned, run_planner
 from stagewright.model.costs import Topology
-from stagewright.model.errors import InfeasibleError
+from stagewright.model.errors import DoesNotApply, InfeasibleError
 from stagewright.model.evaluate import evaluate
 from stagewright.model.instance import Instance
 from stagewright.model.placement import Kept, Placement
 from stagewright.model.plan import Status
 from stagewright.model.rules import MemoryModel, Recompute, Rules, Versions
 
-PLANNERS = ["exact-dp"]
-"""The planners that prove their plans the best under every rule."""
+PLANNERS = {"exact-dp": 60, "cpsat": 20, "milp": 4}
+"""The planners that prove their plans the best under every rule, and random examples for each."""
 
 SETTINGS = Settings(time_limit_s=60.0, workers=1)
 
@@ -234,11 +234,22 @@ class TestFamilies:
 
 @pytest.mark.parametrize("cost_model", COST_MODELS)
 @pytest.mark.parametrize("name", PLANNERS)
-@settings(max_examples=60)
-@given(data=st.data())
-def test_any_mixture_of_rules(name, cost_model, data):
-    problem = data.draw(problems(COST_MODELS[cost_model], constrained_instances(cost_model)))
-    check(name, problem, best_period_s(problem))
+def test_any_mixture_of_rules(name, cost_model):
+    answered = 0
+
+    @settings(max_examples=PLANNERS[name])
+    @given(problem=problems(COST_MODELS[cost_model], constrained_instances(cost_model)))
+    def agrees(problem):
+        nonlocal answered
+        try:
+            check(name, problem, best_period_s(problem))
+        except DoesNotApply:  # proportional dispatch is no MILP, and milp knows no max-load
+            return
+        answered += 1
+
+    agrees()
+    applies = (name, cost_model) != ("milp", "max-load")
+    assert answered >= PLANNERS[name] // 4 * applies
 
 
 @settings(max_examples=30)

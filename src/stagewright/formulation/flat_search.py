@@ -41,6 +41,8 @@ ALONG_ORDERS = 2e-4
 MANY_MEMBERS = 6000
 SHARES = (0.25, 0.1, 0.4)
 CLOSE = 1e-3
+CREEP = 1.15
+"""Short periods are refuted soon: trials rise from the bound in steps of at most so much."""
 FEWEST_SPLITS = 50
 PATIENCE = (3_000, 10_000, 40_000)
 """Splits to spend on one period before an easier one is tried; then more, and more."""
@@ -170,7 +172,8 @@ class FlatSearch:
             if stuck_s - self.bound_s < CLOSE * self.period_s / 5 and stuck_s < self.period_s:
                 break
             near = self.period_s - self.bound_s < CLOSE * self.period_s
-            trial = self.period_s * NEXT if near else (self.bound_s + stuck_s) / 2
+            middle = min((self.bound_s + stuck_s) / 2, self.bound_s * CREEP or self.period_s)
+            trial = self.period_s * NEXT if near else middle
             if not self._decide(tree, costs, trial, min(patience, enough - self._splits)):
                 stuck_s = trial
 

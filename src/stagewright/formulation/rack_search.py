@@ -27,11 +27,14 @@ from stagewright.model.plan import Plan, Stage
 FEW_IDEALS = 700
 NEXT = 1 - 8e-7
 COARSE = 2e-3
-CREEP = 1.05
+CREEP = 1.01
 SHARES = (0.05, 0.2)
 """How far from the cheapest path a part may be to be tried first, as a share of what is left."""
-PATIENCE = (2.0, 10.0, 60.0)
-"""Deterministic time of the solver for one period; then more, and more."""
+PATIENCE = (0.3, 2.0, 10.0, 60.0)
+"""Deterministic time of CP-SAT for one period; then more, and more."""
+
+SECONDS = 15.0
+"""Seconds of HiGHS for each unit of that."""
 
 MOST_USAGES = 20_000_000
 
@@ -129,6 +132,8 @@ class RackSearch:
         if self._by_grid(columns, parts, prices, patience):
             return True
         coarse, fine = cells_by_class(columns), cells_by_server(columns)
+        if self._find(columns, parts, coarse, patience):
+            return True
         for share in SHARES:
             limit = float(prices.to_end[0]) * (1 - share) + share
             near = paths.worth_a_look(prices, limit)
@@ -160,22 +165,31 @@ class RackSearch:
             self._by_model(columns, along(path), cells_by_server(columns), patience) == Verdict.KEPT
         )
 
+    def _find(self, columns: Columns, parts: Parts, cells: list[Cell], patience: float) -> bool:
+        """Look for a plan with HiGHS; return whether there is one that keeps the period."""
+        model = PathModel(self.problem, columns, *parts, cells)
+        found = not model.too_large and model.find(self.settings, patience * SECONDS)
+        return found and self._keeps(columns, model, patience)
+
     def _by_model(
         self, columns: Columns, parts: Parts, cells: list[Cell], patience: float
     ) -> Verdict:
-        """Ask the model about some parts; a path over classes is looked at server by server."""
+        """Ask the model about some parts."""
         model = PathModel(self.problem, columns, *parts, cells)
         if model.too_large:
             return Verdict.OPEN
         verdict = model.decide(self.settings, patience)
-        if verdict != Verdict.KEPT:
-            return verdict
+        if verdict == Verdict.KEPT and not self._keeps(columns, model, patience):
+            return Verdict.OPEN
+        return verdict
+
+    def _keeps(self, columns: Columns, model: PathModel, patience: float) -> bool:
+        """Whether a path is a plan; one over classes is looked at server by server."""
         if model.stages is None:
             model = PathModel(self.problem, columns, *model.chosen, cells_by_server(columns))
             if model.decide(self.settings, patience) != Verdict.KEPT:
-                return Verdict.OPEN
-        found = model.stages is not None and self._take(model.stages, columns.period_s)
-        return Verdict.KEPT if found else Verdict.OPEN
+                return False
+        return model.stages is not None and self._take(model.stages, columns.period_s)
 
     def _take(self, stages: tuple[Stage, ...], period_s: float) -> bool:
         """Remember a plan if it is valid and the best so far; return whether it keeps a period."""

@@ -26,6 +26,10 @@ TIME_SHARE = 0.3
 BRACKET_SHARE = 0.7
 """Part of the time that is left for bracketing the period before the model is built."""
 
+MANY_LITERALS = 8_000
+LONG_BRACKET_SHARE = 0.9
+"""The same where the model has more than so many literals for layers in stages."""
+
 
 @dataclass(frozen=True)
 class CpSat:
@@ -45,7 +49,9 @@ class CpSat:
             return solve_cpsat(problem, settings)
         start, floor = prepare(problem, settings)
         if start is not None and (
-            start[0] <= 0 or gap_of(start[0], floor) <= max(settings.gap, PROVEN_GAP)
+            start[0] <= 0
+            or gap_of(start[0], floor) <= max(settings.gap, PROVEN_GAP)
+            or settings.expired
         ):
             return self._outcome(start, floor)
         ceiling = start[0] if start is not None else safe_ceiling_s(problem)
@@ -56,7 +62,7 @@ class CpSat:
                 settings.on_progress(Progress(settings.wall_s, start[0], floor))
             if (
                 settings.expired
-                or formulation.too_large
+                or formulation.too_large_for(settings.time_limit_s - settings.wall_s)
                 or gap_of(start[0], floor) <= max(settings.gap, PROVEN_GAP)
             ):
                 return self._outcome(start, floor)
@@ -114,7 +120,7 @@ def prepare(problem: Problem, settings: Settings) -> tuple[Start, float]:
     start = warm_start(problem, settings, BY_HAND)
     ceiling = safe_ceiling_s(problem) if start is None else start[0]
     floor = 0.0
-    search = _bracket(problem, settings.started(BRACKET_SHARE), ceiling)
+    search = _bracket(problem, settings.started(_bracket_share(problem)), ceiling)
     if search is not None and ceiling > 0:
         search.run()
         floor = search.bound_s
@@ -136,6 +142,13 @@ def _bracket(
     if "rack-search" not in settings.without and RackSearch.applies(problem):
         return RackSearch(problem, settings, ceiling_s, 0.0)
     return None
+
+
+def _bracket_share(problem: Problem) -> float:
+    """Part of the time for the bracket: nearly all where the model would be hopelessly large."""
+    instance = problem.instance
+    literals = len(instance.nodes) * min(len(instance.nodes), instance.cluster.gpu_count)
+    return BRACKET_SHARE if literals <= MANY_LITERALS else LONG_BRACKET_SHARE
 
 
 def gap_of(period_s: float, bound_s: float) -> float:

@@ -27,6 +27,11 @@ is slower still takes less than 1/SLOWEST of the minibatches; the bound is then 
 """
 
 MAX_SIZE = 3_000_000
+BUILD_S_PER_ENTRY = 4e-5
+"""Seconds that it takes to build and to load the model, measured on models of many layers."""
+
+BUILD_SHARE = 0.3
+"""Part of the time left that may go into building the model."""
 
 Linear = cp_model.LinearExpr | int
 
@@ -94,14 +99,23 @@ class Formulation:
         return self.ceiling_s / self.ceiling
 
     @property
-    def too_large(self) -> bool:
-        """Whether the model would take more time and memory to build than it can repay."""
+    def size(self) -> int:
+        """Entries of the model, roughly."""
         cluster = self.problem.instance.cluster
         stage = cluster.gpu_count * (len(cluster.groups) + 4)
         if len(cluster.servers) > 1:
             stage += len(cluster.servers) ** 2
         layers = len(self.graph) + len(self.graph.edges) + len(self.graph.tensors)
-        return self.stages * (stage + layers) > MAX_SIZE
+        return self.stages * (stage + layers)
+
+    @property
+    def too_large(self) -> bool:
+        """Whether the model would take more time and memory to build than it can repay."""
+        return self.size > MAX_SIZE
+
+    def too_large_for(self, seconds: float) -> bool:
+        """Whether so much time is not enough to build the model and to search in it."""
+        return self.too_large or self.size * BUILD_S_PER_ENTRY > seconds * BUILD_SHARE
 
     def units(self, seconds: NDArray[np.float64]) -> list[int]:
         """Round seconds down to whole units, so that a bound on them stays a bound.

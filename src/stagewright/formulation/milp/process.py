@@ -34,6 +34,9 @@ SOLVERS = {
 
 BUNDLED = ("highs", "scip")
 POLL_S = 0.05
+TOLERANCES = (1e-9, 5e-10, 2e-9)
+"""HiGHS at times refuses its own answer, which misses the tolerance by a rounding error."""
+
 GRACE_S = 3.0
 """How long the process may take to end by itself once its time is over."""
 
@@ -77,6 +80,7 @@ def solve_apart(
     settings: Settings,
     gap: float,
     on_values: Callable[[Sequence[float]], None],
+    tolerances: Sequence[float] = TOLERANCES,
 ) -> Answer:
     """Solve ``model`` in a process that is gone when this returns, however it returns.
 
@@ -86,6 +90,8 @@ def solve_apart(
         Values of all columns to begin with.
     on_values
         Called with each better solution.
+    tolerances
+        On feasibility; the next one is tried where the solver fails with one.
 
     Raises
     ------
@@ -104,6 +110,7 @@ def solve_apart(
             "seed": settings.seed,
             "gap": gap,
             "start": start,
+            "tolerances": list(tolerances),
         }
         run = _Run(json.dumps(request).encode() + b"\n" + wire, settings, on_values)
         return run.answer(time.monotonic() + limit_s)

@@ -20,8 +20,10 @@ from typing import Any
 from ortools.math_opt import model_pb2
 from ortools.math_opt.python import mathopt
 
-TOLERANCES = (1e-9, 5e-10, 2e-9)
-"""HiGHS at times refuses its own answer, which misses the tolerance by a rounding error."""
+NO_PLAN = {
+    mathopt.TerminationReason.INFEASIBLE,
+    mathopt.TerminationReason.INFEASIBLE_OR_UNBOUNDED,
+}
 
 LOOK_S = 0.2
 
@@ -68,27 +70,36 @@ class Worker:
         self._lock = threading.Lock()
         self._file = Path(self._request["folder"]) / "solutions.txt"
         self._told = 0
+        self._failure = ""
 
     def run(self) -> None:
         """Solve and write the answer."""
         threading.Thread(target=self._listen, daemon=True).start()
-        failure = ""
-        for tolerance in TOLERANCES:
+        result = self._solve_with_care(presolve=True)
+        excluded = result is not None and result.termination.reason in NO_PLAN
+        if excluded and self._solver == mathopt.SolverType.HIGHS:
+            # At tight tolerances HiGHS's presolve calls some feasible models infeasible.
+            result = self._solve_with_care(presolve=False)
+        if result is None:
+            self._write({"error": self._failure})
+        else:
+            self._conclude(result)
+
+    def _solve_with_care(self, *, presolve: bool) -> mathopt.SolveResult | None:
+        """Return the answer at the first tolerance under which the solver does not fail."""
+        for tolerance in self._request["tolerances"]:
             try:
-                result = self._solve(tolerance)
+                return self._solve(tolerance, presolve=presolve)
             except Exception as error:  # noqa: BLE001 - each solver fails in its own way
                 cause = error.__context__ if isinstance(error, AttributeError) else error
-                failure = str(cause or error)
-                continue
-            self._conclude(result)
-            return
-        self._write({"error": failure})
+                self._failure = str(cause or error)
+        return None
 
-    def _solve(self, tolerance: float) -> mathopt.SolveResult:
+    def _solve(self, tolerance: float, *, presolve: bool) -> mathopt.SolveResult:
         return mathopt.solve(
             self._model,
             self._solver,
-            params=self._parameters(tolerance),
+            params=self._parameters(tolerance, presolve=presolve),
             model_params=self._start(),
             callback_reg=mathopt.CallbackRegistration(events={mathopt.Event.MIP_SOLUTION}),
             cb=self._on_solution,
@@ -104,7 +115,7 @@ class Worker:
             }
         )
 
-    def _parameters(self, tolerance: float) -> mathopt.SolveParameters:
+    def _parameters(self, tolerance: float, *, presolve: bool) -> mathopt.SolveParameters:
         request = self._request
         parameters = mathopt.SolveParameters(
             time_limit=timedelta(seconds=max(0.1, self._deadline - time.monotonic())),
@@ -115,6 +126,7 @@ class Worker:
         if self._solver == mathopt.SolverType.HIGHS:
             options = parameters.highs
             options.int_options["threads"] = request["threads"]
+            options.string_options["presolve"] = "on" if presolve else "off"
             options.bool_options["mip_improving_solution_save"] = True
             options.string_options["mip_improving_solution_file"] = str(self._file)
             for name in HIGHS_OPTIONS:
