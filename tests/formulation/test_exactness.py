@@ -31,7 +31,7 @@ MODEL_ALONE = Settings(
 )
 """What ``cpsat`` finds without the searches that close most brackets before any solver."""
 EXACT = ("exact-dp", "cpsat")
-HEURISTICS = tuple(name for name in PLANNER_NAMES if name not in EXACT)
+HEURISTICS = tuple(name for name in PLANNER_NAMES if name not in {*EXACT, "milp"})
 UNKNOWN_RULES = {
     "linear-dp": set(),
     "pipedream-dp": {Kind.MEMORY},

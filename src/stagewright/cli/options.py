@@ -170,7 +170,8 @@ def limit_options(function: Function) -> Function:
             click.option(
                 "--tidy",
                 is_flag=True,
-                help="Among plans of the same period, take one with the fewest GPUs.",
+                help="Among plans of the same period, take one with the fewest GPUs, then with the "
+                "least traffic between servers.",
             ),
             click.option(
                 "--solver",

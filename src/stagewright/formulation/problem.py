@@ -51,7 +51,8 @@ class Settings:
     fewer_machines
         Let ``pipedream-dp`` leave machines idle (its ``--use_fewer_machines``).
     tidy
-        Among plans of the same period, take one with the fewest GPUs.
+        Among plans of the same period, take one with the fewest GPUs, then with the least
+        traffic between servers.
     on_progress
         Called whenever the best plan or the bound improves.
     without

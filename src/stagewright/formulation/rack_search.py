@@ -28,12 +28,15 @@ FEW_IDEALS = 700
 NEXT = 1 - 8e-7
 COARSE = 2e-3
 CREEP = 1.01
+STRIDE = 1.04
+"""Steps from the bound, where short periods are refuted soon, and beyond what stays open."""
+
 SHARES = (0.05, 0.2)
 """How far from the cheapest path a part may be to be tried first, as a share of what is left."""
 PATIENCE = (0.3, 2.0, 10.0, 60.0)
 """Deterministic time of CP-SAT for one period; then more, and more."""
 
-SECONDS = 15.0
+SECONDS = 25.0
 """Seconds of HiGHS for each unit of that."""
 
 MOST_USAGES = 20_000_000
@@ -100,7 +103,7 @@ class RackSearch:
             return self.period_s * NEXT if near else middle
         low, high = self._open
         if self.period_s - high > COARSE * self.period_s:
-            return min((high + self.period_s) / 2, high * CREEP)
+            return min((high + self.period_s) / 2, high * STRIDE)
         if low - self.bound_s > COARSE * low:
             return (self.bound_s + low) / 2
         return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from stagewright.formulation.problem import Problem, Settings
 from stagewright.formulation.registry import get_planner
-from stagewright.formulation.tidy import fewest_gpus
+from stagewright.formulation.tidy import tidy
 from stagewright.model.document import PlanDocument, make_document
 from stagewright.model.errors import (
     DisagreementError,
@@ -92,7 +92,7 @@ def run_planner(name: str, problem: Problem, settings: Settings) -> Planned:
         planner.check(problem)
         outcome = planner.solve(problem, settings)
         if settings.tidy and outcome.plan is not None:
-            tidied = fewest_gpus(planner, problem, outcome.plan, settings)
+            tidied = tidy(planner, problem, outcome.plan, settings)
             outcome = replace(outcome, plan=tidied.plan, second=tidied.words)
         wall_s = settings.wall_s
     except DoesNotApply as error:

@@ -27,8 +27,9 @@ BRACKET_SHARE = 0.7
 """Part of the time that is left for bracketing the period before the model is built."""
 
 MANY_LITERALS = 8_000
+MANY_COUNTS = 1_000
 LONG_BRACKET_SHARE = 0.9
-"""The same where the model has more than so many literals for layers in stages."""
+"""The same where the model has more literals for layers in stages, or GPUs times groups."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,10 @@ def _bracket(
 def _bracket_share(problem: Problem) -> float:
     """Part of the time for the bracket: nearly all where the model would be hopelessly large."""
     instance = problem.instance
-    literals = len(instance.nodes) * min(len(instance.nodes), instance.cluster.gpu_count)
-    return BRACKET_SHARE if literals <= MANY_LITERALS else LONG_BRACKET_SHARE
+    cluster = instance.cluster
+    literals = min(len(instance.nodes), cluster.gpu_count) * len(instance.nodes)
+    hopeless = literals > MANY_LITERALS or cluster.gpu_count * len(cluster.groups) > MANY_COUNTS
+    return LONG_BRACKET_SHARE if hopeless else BRACKET_SHARE
 
 
 def gap_of(period_s: float, bound_s: float) -> float:
