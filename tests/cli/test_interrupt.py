@@ -191,3 +191,54 @@ def test_ctrl_c_ends_a_published_planner_without_a_plan(start, tmp_path):
     assert running.end(timeout=10) == (4, "")
     assert "'pipedream-dp' found no plan" in running.shown or "did not finish" in running.shown
     assert "Traceback" not in running.shown
+
+
+def workers_of(parent: int) -> list[int]:
+    """Processes that solve a MILP for ``parent``."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            status = (folder / "status").read_text()
+            mine = f"PPid:\t{parent}\n" in status
+            if mine and b"milp.worker" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether a process still runs; one that nobody has waited for yet does not."""
+    with contextlib.suppress(OSError):
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    return False
+
+
+def until(condition: Callable[[], object], timeout: float = 20) -> None:
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_milp_solver_goes_with_its_parent(how):
+    servers = Path(__file__).parents[2] / "hete_files" / "two_servers.yaml"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "stagewright", "plan", str(servers), "--planner", "milp"),
+            *("--workers", "2", "--time-limit", "3600"),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        until(lambda: workers_of(process.pid), timeout=90)
+        workers = workers_of(process.pid)
+        process.send_signal(how)
+        _, shown = process.communicate(timeout=30)
+        until(lambda: not any(map(alive, workers)))
+        assert "Traceback" not in shown
+    finally:
+        process.kill()
