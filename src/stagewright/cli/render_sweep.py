@@ -47,15 +47,19 @@ LEGEND = (
 def show_sweep(report: Report, written: Sequence[Path]) -> None:
     """Print the periods, the best plans, and what ran."""
     with open_console() as console:
-        console.print(f"[bold]{_safe(report.title)}[/]: {len(report.run.cells)} cells")
-        if report.found:
-            _periods(console, report.found)
-        _best(console, report.found)
+        for name, title in report.titles.items():
+            found = [each for each in report.found if each.labels.sweep == name]
+            count = sum(cell.labels.sweep == name for cell in report.run.cells)
+            console.print(f"[bold]{_safe(name)}[/]: {_safe(title, 200)} ({count} cells)")
+            if found:
+                _periods(console, found)
+                _best(console, found)
+            console.print()
         for each in report.found:
             if each.row.status == "failed":
                 name = " ".join(spell(each.row) for _, spell in LABELS[:5])
                 console.print(f"Failed: {_safe(name)} {each.row.planner}: {_safe(each.row.remark)}")
-        console.print(f"\n{_ran(report)}")
+        console.print(_ran(report))
         if written:
             console.print("\nWritten: " + ", ".join(escape(str(path)) for path in written))
 
@@ -94,7 +98,7 @@ def _period(row: Row) -> str:
     text = bare_milliseconds(row.period_s)
     if not row.valid:
         return f"({text})"
-    return f"{text} *" if row.status == "optimal" else f"{text}  "
+    return f"* {text}" if row.status == "optimal" else text
 
 
 def _best(console: Console, found: Sequence[Answered]) -> None:
@@ -126,7 +130,7 @@ def _ran(report: Report) -> str:
         text += f", {before} were finished before"
     if run.failed:
         text += f", {run.failed} failed and will run again next time"
-    expected = "" if not report.unmet else f" {len(report.unmet)} expectations are not met."
+    expected = "" if not report.unmet else f" Expectations that are not met: {len(report.unmet)}."
     return f"{text}.{expected}"
 
 

@@ -46,11 +46,13 @@ class Report:
 
     Attributes
     ----------
+    titles
+        Of each sweep, by its name.
     unmet
         Expectations that were not met, in words.
     """
 
-    title: str
+    titles: dict[str, str]
     run: Run
     found: list[Answered]
     unmet: list[str]
@@ -72,7 +74,7 @@ def sweep_cells(
         check_expectations(sweep)
     run, interrupted = _run(sweeps, execution)
     report = _report(sweeps, run)
-    written = [] if output is None else _write(Path(output), report)
+    written = [] if output is None else _write(Path(output), report, pictures=not interrupted)
     if as_json:
         click.echo(json.dumps(_data(report), indent=1, ensure_ascii=False, allow_nan=False))
     else:
@@ -105,6 +107,7 @@ def list_all(as_json: bool) -> None:
 
 def _run(sweeps: Sequence[Sweep], execution: Execution) -> tuple[Run, bool]:
     """Run what is not finished; also return whether Ctrl-C ended it."""
+    from stagewright.cli.interrupts import Interrupts
     from stagewright.scenarios.sweep.backends import open_backend
     from stagewright.scenarios.sweep.outcome import Cells
     from stagewright.scenarios.sweep.run import finish, start
@@ -113,14 +116,16 @@ def _run(sweeps: Sequence[Sweep], execution: Execution) -> tuple[Run, bool]:
     cells = [cell for sweep in sweeps for cell in sweep.cells]
     threads = max(sweep.table.options.workers for sweep in sweeps)
     run = start(cells, kept, fresh=execution.fresh)
+    interrupts = Interrupts()
     try:
         with (
+            interrupts.active(),
             open_backend(
                 execution.backend, execution.scheduler, execution.jobs, threads
             ) as backend,
             _progress(run) as on_cell,
         ):
-            finish(run, kept, backend, on_cell)
+            finish(run, kept, backend, on_cell, interrupts.held)
     except KeyboardInterrupt:
         return run, True
     return run, False
@@ -131,15 +136,13 @@ def _report(sweeps: Sequence[Sweep], run: Run) -> Report:
     from stagewright.scenarios.sweep.results import answered
 
     found = answered(run)
-    missed = []
-    for sweep in sweeps:
-        own = set(map(id, sweep.cells))
-        missed += unmet(sweep.table.expect, [x for x in found if id(x.cell) in own])
-    title = sweeps[0].table.title if len(sweeps) == 1 else f"{len(sweeps)} scenarios"
-    return Report(title or sweeps[0].path.stem, run, found, missed)
+    titles = {sweep.path.stem: sweep.table.title for sweep in sweeps}
+    missed = [text for sweep in sweeps for text in unmet(sweep, found)]
+    return Report(titles, run, found, missed)
 
 
-def _write(folder: Path, report: Report) -> list[Path]:
+def _write(folder: Path, report: Report, *, pictures: bool) -> list[Path]:
+    """Write the tables; pictures take seconds, for which nobody waits after Ctrl-C."""
     from stagewright.model.files import write_files
     from stagewright.scenarios.sweep.changes import series
     from stagewright.scenarios.sweep.plots import draw
@@ -150,14 +153,16 @@ def _write(folder: Path, report: Report) -> list[Path]:
         "results.csv": to_csv(found),
         "results.parquet": to_parquet(found),
     }
-    return write_files(folder, {**files, **draw(series(found))})
+    if pictures:
+        files |= draw(series(found))
+    return write_files(folder, files)
 
 
 def _data(report: Report) -> dict[str, Any]:
     from stagewright.scenarios.sweep.changes import bandwidth, series
 
     return {
-        "title": report.title,
+        "titles": report.titles,
         "cells": len(report.run.cells),
         "finished": report.run.finished,
         "failed": report.run.failed,

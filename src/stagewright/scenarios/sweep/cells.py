@@ -26,12 +26,15 @@ class Labels:
 
     Attributes
     ----------
+    sweep
+        Name of the file, without its suffix.
     bandwidths_bytes_per_s
         The value of the axis; empty where the cluster states its own.
     memory_bytes
         The value of the axis, or ``None``.
     """
 
+    sweep: str
     workload: str
     cluster: str
     constraints: str
@@ -136,6 +139,7 @@ def _cells(path: Path, table: SweepTable) -> Iterator[Cell]:
             key = problem_digest(problem)
             for planner in axes.planners:
                 labels = Labels(
+                    sweep=path.stem,
                     workload=named,
                     cluster=cluster,
                     constraints=demand,

@@ -66,7 +66,7 @@ def series(found: Sequence[Answered]) -> tuple[Series, ...]:
     return tuple(
         Series(
             name=", ".join(
-                _SPELLED[i](key[i]) for i in (told or (0, 1)) if key[i] not in {"", None}
+                _SPELLED[i](key[i]) for i in (told or (1, 2)) if key[i] not in {"", None}
             ),
             by_planner={
                 planner: tuple(sorted(line, key=bandwidth)) for planner, line in lines.items()
@@ -79,6 +79,7 @@ def series(found: Sequence[Answered]) -> tuple[Series, ...]:
 def _of(each: Answered) -> tuple[Any, ...]:
     labels = each.labels
     return (
+        labels.sweep,
         labels.workload,
         labels.cluster,
         labels.constraints,
@@ -91,6 +92,7 @@ def _of(each: Answered) -> tuple[Any, ...]:
 
 
 _SPELLED = (
+    str,
     str,
     str,
     str,

@@ -1,4 +1,4 @@
-"""joblib's Dask backend, corrected: it waits for ever for a task whose workers died."""
+"""joblib's Dask backend, corrected where a worker dies."""
 
 from __future__ import annotations
 
@@ -20,12 +20,23 @@ class _Lost:
 
 
 class CarefulDask(DaskDistributedBackend):
-    """Tells joblib also about tasks that ended without a result.
+    """Tells joblib also about tasks that ended without a result, and runs none here.
 
     Dask gives a task up, with ``KilledWorker``, when several workers in a row died with it.
-    joblib's backend notes that but does not call back, so that neither the error is raised nor the
-    next task is sent.
+    joblib's backend notes that but does not call back, so that joblib waits for ever. And while one
+    worker only is left, joblib would run tasks in this process, which a crash of a solver would
+    end.
     """
+
+    def effective_n_jobs(self, n_jobs: int) -> int:
+        """Return how many tasks the cluster takes at once, but never one."""
+        try:
+            return max(2, int(super().effective_n_jobs(n_jobs)))
+        except TimeoutError:
+            raise StagewrightError(
+                "no Dask worker is left; the finished cells are kept, and the same command goes on "
+                "from there when there are workers again"
+            ) from None
 
     def submit(self, func: Any, callback: Callable[[Any], None] | None = None) -> Future[Any]:
         """Send a task; ``callback`` is told its result, or that it is lost."""

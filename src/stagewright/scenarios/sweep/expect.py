@@ -25,29 +25,32 @@ def check_expectations(sweep: Sweep) -> None:
             raise InputError(
                 f"expect.{place}: no cell has these labels",
                 source=sweep.path,
-                hint="workload, cluster, constraints and planner pick cells of this file",
+                hint="Its labels are what this file calls its workloads, clusters and so on",
             )
 
 
-def unmet(expectations: Sequence[ExpectTable], found: Sequence[Answered]) -> list[str]:
+def unmet(sweep: Sweep, found: Sequence[Answered]) -> list[str]:
     """Say in one sentence each what did not come out as expected; failed cells are told apart."""
+    own = [x for x in found if x.labels.sweep == sweep.path.stem and x.row.status != "failed"]
     return [
         f"{_name(each.cell)}: {text}"
-        for expected in expectations
-        for each in found
-        if each.outcome.status != "failed" and _picked(expected, each.cell)
+        for expected in sweep.table.expect
+        for each in own
+        if _picked(expected, each.cell)
         for text in _misses(expected, each)
     ]
 
 
 def _picked(expected: ExpectTable, cell: Cell) -> bool:
-    labels = cell.labels
+    labels, links = cell.labels, expected.bandwidths_bytes_per_s
     return all(
         wanted is None or wanted == has
         for wanted, has in (
             (expected.workload, labels.workload),
             (expected.cluster, labels.cluster),
             (expected.constraints, labels.constraints),
+            (None if links is None else tuple(links), labels.bandwidths_bytes_per_s),
+            (expected.memory_bytes, labels.memory_bytes),
             (expected.planner, labels.planner),
         )
     )
@@ -78,6 +81,6 @@ def _seconds(value: float | None) -> str:
 
 def _name(cell: Cell) -> str:
     labels = cell.labels
-    words = (labels.workload, labels.cluster, labels.constraints, labels.planner)
+    words = (labels.sweep, labels.workload, labels.cluster, labels.constraints, labels.planner)
     links = " ".join(f"{x:g}" for x in labels.bandwidths_bytes_per_s)
     return ", ".join(word for word in (*words, links) if word)

@@ -30,6 +30,7 @@ class Row:
         Seconds that the planner took, where the cell ran.
     """
 
+    sweep: str
     workload: str
     cluster: str
     constraints: str
@@ -80,7 +81,7 @@ def answered(run: Run) -> list[Answered]:
         if (outcome := run.outcomes.get(cell.key)) is not None
     ]
     rated: list[Answered] = []
-    for _, same in groupby(found, key=lambda x: x.cell.problem_key):
+    for _, same in groupby(found, key=lambda x: (x.labels.sweep, x.cell.problem_key)):
         rated += _with_ratios(list(same))
     return rated
 
@@ -119,6 +120,7 @@ def _row(cell: Cell, outcome: Outcome) -> Row:
     inside, between = _links(cell)
     period = outcome.period_s
     return Row(
+        sweep=labels.sweep,
         workload=labels.workload,
         cluster=labels.cluster,
         constraints=labels.constraints,

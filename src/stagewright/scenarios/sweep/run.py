@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,7 +58,11 @@ def start(cells: Sequence[Cell], kept: Cells, *, fresh: bool = False) -> Run:
 
 
 def finish(
-    run: Run, kept: Cells, backend: Backend, on_cell: Callable[[], None] = lambda: None
+    run: Run,
+    kept: Cells,
+    backend: Backend,
+    on_cell: Callable[[], None] = lambda: None,
+    undisturbed: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> None:
     """Run every cell that is not finished.
 
@@ -69,13 +73,16 @@ def finish(
     ----------
     on_cell
         Called after each cell.
+    undisturbed
+        What an answer is noted within, so that an interrupt does not leave half of it.
     """
 
     def note(key: str, outcome: Outcome) -> None:
-        kept.keep(key, outcome)
-        run.outcomes[key] = outcome
-        run.ran.append(key)
-        on_cell()
+        with undisturbed():
+            kept.keep(key, outcome)
+            run.outcomes[key] = outcome
+            run.ran.append(key)
+            on_cell()
 
     left = {cell.key: cell.job for cell in run.cells if cell.key not in run.outcomes}
     suspects: dict[str, Job] = {}

@@ -142,6 +142,8 @@ class ExpectTable(_Table):
     workload: Word | None = None
     cluster: Word | None = None
     constraints: Word | None = None
+    bandwidths_bytes_per_s: Links | None = None
+    memory_bytes: Memory | None = None
     planner: PlannerName | None = None
     status: Answer | None = None
     period_s: Annotated[Seconds, Field(gt=0)] | None = None
@@ -159,7 +161,7 @@ class ExpectTable(_Table):
 class SweepTable(_Table):
     """A whole sweep file; a named scenario is one that says what must come out."""
 
-    title: Text = ""
+    title: Text
     workloads: Annotated[dict[Word, WorkloadTable], Field(max_length=MOST_ENTRIES)] = {}
     clusters: Annotated[dict[Word, ClusterTable], Field(min_length=1, max_length=MOST_ENTRIES)]
     constraints: Annotated[dict[Word, ConstraintsTable], Field(max_length=MOST_ENTRIES)] = {}
