@@ -1,4 +1,4 @@
-"""``stagewright sweep FILE.toml`` as a process: interrupted, killed, resumed; and what it prints."""
+"""``stagewright sweep FILE.toml``: interrupted, killed, resumed; and what it prints."""
 
 from __future__ import annotations
 
@@ -48,22 +48,22 @@ def begin() -> subprocess.Popen:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1])
-def test_sixty_cells_interrupted_at_random_give_the_same_table(tmp_path, seed):
+@pytest.mark.timeout(900)
+def test_sixty_cells_interrupted_at_random_give_the_same_table(tmp_path):
     """Five interrupts, killed and Ctrl-C in turn, each after a random number of cells."""
     write_sweep(tmp_path, SMALL, layers=16)
-    draw = random.Random(seed)  # noqa: S311 - which moments does not matter
+    draw = random.Random(1)  # noqa: S311 - which moments does not matter
     goals = sorted(draw.sample(range(1, 50), 5))
     for place, goal in enumerate(goals):
         before = finished("cells")
         running = begin()
-        end = time.monotonic() + 60
+        end = time.monotonic() + 250
         while len(finished("cells")) < max(goal, len(before) + 1) and running.poll() is None:
             assert time.monotonic() < end
             time.sleep(0.002)
         killed = place % 2 == 0
         running.send_signal(signal.SIGKILL if killed else signal.SIGINT)
-        out, err = running.communicate(timeout=20)
+        out, err = running.communicate(timeout=60)
         after = finished("cells")
         assert before.items() <= after.items(), "a finished cell ran again"
         assert len(before) < len(after) < 60, "it was not interrupted midway"
@@ -73,11 +73,11 @@ def test_sixty_cells_interrupted_at_random_give_the_same_table(tmp_path, seed):
             assert "Traceback" not in err
             assert f"{len(after) - len(before)} cells ran" in out
     before = finished("cells")
-    last = json.loads(process(*COMMAND[3:], "--cache", "cells", "--json").out)
+    last = json.loads(process(*COMMAND[3:], "--cache", "cells", "--json", timeout=250).out)
     assert last["ran"] == 60 - len(before)
     assert before.items() <= finished("cells").items()
 
-    whole = json.loads(process(*COMMAND[3:], "--cache", "other", "--json").out)
+    whole = json.loads(process(*COMMAND[3:], "--cache", "other", "--json", timeout=250).out)
     assert whole["ran"] == len(whole["rows"]) == 60
     for row in (*last["rows"], *whole["rows"]):
         del row["wall_s"]
@@ -90,7 +90,7 @@ def test_sixty_cells_interrupted_at_random_give_the_same_table(tmp_path, seed):
 def test_processes_end_with_a_sweep_that_is_killed(tmp_path):
     write_sweep(tmp_path, SMALL, layers=16)
     running = begin()
-    end = time.monotonic() + 60
+    end = time.monotonic() + 250
     while not finished("cells"):
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -256,7 +256,7 @@ def test_a_cluster_needs_its_address(tmp_path, words, text):
 
 def test_a_library_that_is_missing_is_named(tmp_path, monkeypatch):
     write_sweep(tmp_path, TINY)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     answer = command("sweep", "sweep.toml")
     assert answer.code == 2
     assert "joblib is not installed. Install it: pip install 'stagewright[sweep]'" in answer.err

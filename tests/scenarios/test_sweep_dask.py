@@ -21,7 +21,7 @@ from stagewright.scenarios.sweep.outcome import Cells
 from stagewright.scenarios.sweep.run import finish, start
 from sweep_cells import SMALL, deadly, slowed, small_sweep
 
-pytest.importorskip("distributed")
+distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.slow
 
 FEW = SMALL.replace('"linear-dp", "exact-dp", "cpsat"', '"linear-dp"').replace("3e7, 1e8, ", "")
@@ -79,9 +79,7 @@ def start_cluster(tmp_path):
             assert time.monotonic() < end
             time.sleep(0.05)
         time.sleep(0.2)
-        from distributed import Client
-
-        with Client(scheduler_file=str(file), set_as_default=False) as client:
+        with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
             client.wait_for_workers(workers, timeout=30)
             return Cluster(client.scheduler.address, running)
 

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 
+import joblib.externals.loky.reusable_executor as loky_pool
 import pytest
 
 from builders import error_text
@@ -114,8 +115,6 @@ def test_a_worker_that_is_killed_costs_no_cell(tmp_path, loky):
     def kill_one():
         while not run.ran:
             time.sleep(0.01)
-        import joblib.externals.loky.reusable_executor as loky_pool
-
         pid = next(iter(loky_pool._executor._processes))
         os.kill(pid, signal.SIGKILL)
         killed.append(pid)

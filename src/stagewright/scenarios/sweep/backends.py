@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stagewright.model.errors import InputError
-from stagewright.scenarios.sweep.worker import prepare
+from stagewright.scenarios.sweep.child import prepare
 
 BACKENDS = ("loky", "dask", "ray")
 CONNECT_S = 10

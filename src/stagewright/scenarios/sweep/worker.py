@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pickle
-import signal
-import threading
 import time
 
 from stagewright.model.errors import printable
 from stagewright.scenarios.sweep.cells import Job
 from stagewright.scenarios.sweep.key import versions
 from stagewright.scenarios.sweep.outcome import Outcome, solve
-
-HEARTBEAT_S = 0.5
 
 
 def pack(job: Job) -> bytes:
@@ -47,16 +41,3 @@ def answer(packed: bytes, expected_versions: str) -> Outcome:
     except Exception as error:  # noqa: BLE001 - one cell must not end the others
         text = printable(f"{type(error).__name__}: {error}")
         return Outcome(status="failed", remark=text, wall_s=time.monotonic() - began)
-
-
-def prepare(parent: int) -> None:
-    """Make a process of this machine leave Ctrl-C to its parent, and end when the parent ends."""
-    with contextlib.suppress(ValueError):  # not the main thread: nothing to ignore
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(HEARTBEAT_S)
-    os._exit(1)
