@@ -48,7 +48,7 @@ def begin() -> subprocess.Popen:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3000)
 def test_sixty_cells_interrupted_at_random_give_the_same_table(tmp_path):
     """Five interrupts, killed and Ctrl-C in turn, each after a random number of cells."""
     write_sweep(tmp_path, SMALL, layers=16)
@@ -57,13 +57,13 @@ def test_sixty_cells_interrupted_at_random_give_the_same_table(tmp_path):
     for place, goal in enumerate(goals):
         before = finished("cells")
         running = begin()
-        end = time.monotonic() + 250
+        end = time.monotonic() + 900
         while len(finished("cells")) < max(goal, len(before) + 1) and running.poll() is None:
             assert time.monotonic() < end
-            time.sleep(0.002)
+            time.sleep(0.02)
         killed = place % 2 == 0
         running.send_signal(signal.SIGKILL if killed else signal.SIGINT)
-        out, err = running.communicate(timeout=60)
+        out, err = running.communicate(timeout=300)
         after = finished("cells")
         assert before.items() <= after.items(), "a finished cell ran again"
         assert len(before) < len(after) < 60, "it was not interrupted midway"
@@ -73,11 +73,11 @@ def test_sixty_cells_interrupted_at_random_give_the_same_table(tmp_path):
             assert "Traceback" not in err
             assert f"{len(after) - len(before)} cells ran" in out
     before = finished("cells")
-    last = json.loads(process(*COMMAND[3:], "--cache", "cells", "--json", timeout=250).out)
+    last = json.loads(process(*COMMAND[3:], "--cache", "cells", "--json", timeout=900).out)
     assert last["ran"] == 60 - len(before)
     assert before.items() <= finished("cells").items()
 
-    whole = json.loads(process(*COMMAND[3:], "--cache", "other", "--json", timeout=250).out)
+    whole = json.loads(process(*COMMAND[3:], "--cache", "other", "--json", timeout=900).out)
     assert whole["ran"] == len(whole["rows"]) == 60
     for row in (*last["rows"], *whole["rows"]):
         del row["wall_s"]
@@ -90,7 +90,7 @@ def test_sixty_cells_interrupted_at_random_give_the_same_table(tmp_path):
 def test_processes_end_with_a_sweep_that_is_killed(tmp_path):
     write_sweep(tmp_path, SMALL, layers=16)
     running = begin()
-    end = time.monotonic() + 250
+    end = time.monotonic() + 900
     while not finished("cells"):
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -28,13 +28,16 @@ def draw(found: Sequence[Series]) -> dict[str, bytes]:
     lines = [x for x in found if len(x.best) > 1][:MOST_PANELS]
     if not lines:
         return {}
+    from matplotlib import rc_context  # noqa: PLC0415 - optional
+
     files: dict[str, bytes] = {}
     for name, figure in (("period", period_figure(lines)), ("shape", shape_figure(lines))):
         for kind in ("png", "svg"):
             out = io.BytesIO()
-            # No date, so that the same results are the same bytes.
-            dated = {"Date": None} if kind == "svg" else {}
-            figure.savefig(out, format=kind, dpi=150, metadata=dated)
+            # Neither a date nor random names, so that the same results are the same bytes.
+            with rc_context({"svg.hashsalt": "stagewright"}):
+                dated = {"Date": None} if kind == "svg" else {}
+                figure.savefig(out, format=kind, dpi=150, metadata=dated)
             files[f"{name}.{kind}"] = out.getvalue()
     return files
 
