@@ -13,7 +13,7 @@ import joblib.externals.loky.reusable_executor as loky_pool
 import pytest
 
 from builders import error_text
-from stagewright.scenarios.sweep.backends import fitting, open_backend
+from stagewright.scenarios.sweep.backends import Backend, fitting, open_backend
 from stagewright.scenarios.sweep.cells import make_sweep
 from stagewright.scenarios.sweep.key import problem_digest, versions
 from stagewright.scenarios.sweep.outcome import Cells, Outcome
@@ -125,6 +125,15 @@ def test_a_worker_that_is_killed_costs_no_cell(tmp_path, loky):
     thread.join()
     assert killed
     assert run.finished == 8
+    assert run.failed == 0
+
+
+def test_a_backend_that_does_not_stream_runs_in_rounds(tmp_path):
+    """As Ray's; joblib's multiprocessing has the same limits and needs nothing installed."""
+    sweep, kept = small_sweep(tmp_path, FEW), Cells(tmp_path / "kept")
+    run = start(sweep.cells, kept)
+    finish(run, kept, Backend("multiprocessing", {}, 2, (), streams=False))
+    assert run.finished == len(run.ran) == 8
     assert run.failed == 0
 
 

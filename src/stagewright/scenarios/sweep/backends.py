@@ -28,12 +28,15 @@ class Backend:
         How many cells run at once.
     died
         What joblib raises when a worker dies with a cell.
+    streams
+        Whether joblib hands back each result when it is there. If not, cells run in rounds.
     """
 
     name: Any
     options: dict[str, Any]
     cells: int
     died: tuple[type[BaseException], ...]
+    streams: bool = True
 
     def active(self) -> AbstractContextManager[Any]:
         """Make it joblib's backend for a while."""
@@ -189,6 +192,6 @@ def _ray(address: str, jobs: int | None, threads: int) -> Iterator[Backend]:
         register_ray()
         cells = fitting(jobs, threads, int(ray.cluster_resources().get("CPU", 0)))
         options = {"ray_remote_args": {"num_cpus": threads}}
-        yield Backend("ray", options, cells, (ray.exceptions.RayError,))
+        yield Backend("ray", options, cells, (ray.exceptions.RayError,), streams=False)
     finally:
         ray.shutdown()

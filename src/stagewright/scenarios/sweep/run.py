@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from stagewright.scenarios.sweep.backends import Backend
@@ -110,7 +111,7 @@ def _together(
             yield joblib.delayed(_keyed)(key, pack(job), versions())
 
     try:
-        with backend.active(), _results(tasks(), backend.cells) as results:
+        with backend.active(), _results(tasks(), backend) as results:
             for key, outcome in results:
                 note(key, outcome)
                 under_way.discard(key)
@@ -124,24 +125,38 @@ def _keyed(key: str, packed: bytes, expected_versions: str) -> tuple[str, Outcom
 
 
 @contextmanager
-def _results(tasks: Iterable[Any], at_once: int) -> Iterator[Iterable[tuple[str, Outcome]]]:
-    """Give the results as they come, and leave nothing running at the end.
-
-    joblib sends ``pre_dispatch`` tasks, and another whenever one is done; so many are under way.
-    One job would run in this process, which a crash of a solver would end.
-    """
-    import joblib  # noqa: PLC0415 - optional
-
-    parallel = joblib.Parallel(
-        n_jobs=max(2, at_once),
-        pre_dispatch=at_once,
-        batch_size=1,
-        return_as="generator_unordered",
-    )
-    results = parallel(tasks)
+def _results(tasks: Iterator[Any], backend: Backend) -> Iterator[Iterable[tuple[str, Outcome]]]:
+    """Give the results as they come, and leave nothing running at the end."""
+    results = _stream(tasks, backend.cells) if backend.streams else _rounds(tasks, backend.cells)
     try:
         yield results
     finally:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             results.close()
+
+
+def _stream(tasks: Iterator[Any], at_once: int) -> Generator[tuple[str, Outcome], None, None]:
+    """Send ``at_once`` tasks, and another whenever one is done.
+
+    One job would run in this process, which a crash of a solver would end; so there are two, of
+    which ``pre_dispatch`` may leave one without work.
+    """
+    import joblib  # noqa: PLC0415 - optional
+
+    results: Generator[tuple[str, Outcome], None, None] = joblib.Parallel(
+        n_jobs=max(2, at_once),
+        pre_dispatch=at_once,
+        batch_size=1,
+        return_as="generator_unordered",
+    )(tasks)
+    return results
+
+
+def _rounds(tasks: Iterator[Any], at_once: int) -> Generator[tuple[str, Outcome], None, None]:
+    """Send ``at_once`` tasks, and as many again when all of them are done."""
+    import joblib  # noqa: PLC0415 - optional
+
+    parallel = joblib.Parallel(n_jobs=max(2, at_once), batch_size=1)
+    while batch := list(islice(tasks, at_once)):
+        yield from parallel(batch)
