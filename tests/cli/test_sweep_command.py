@@ -226,7 +226,7 @@ def test_more_cells_than_cores_are_refused(tmp_path):
         (["gone.toml"], "gone.toml: no such file; expected a sweep file"),
         (["a.toml", "--scenario", "memory"], "both a file and --scenario are given"),
         (["--scenario", "magic"], "there is no scenario 'magic'; expected gnmt-straight, memory"),
-        (["a.toml", "-b", "1e9"], "--network-bandwidths goes with --pareto; a FILE.toml and a"),
+        (["a.toml", "-b", "1e9"], "--bandwidth goes with --pareto; a FILE.toml and a"),
         (["a.toml", "--time-limit", "3"], "--time-limit goes with --pareto"),
         (["a.toml", "--by", "price"], "--by goes with --pareto"),
         (["--pareto", SAMPLE, "--jobs", "2"], "--jobs does not go with --pareto"),

@@ -128,6 +128,7 @@ def test_a_worker_that_is_killed_costs_no_cell(tmp_path, loky):
     assert run.failed == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_backend_that_does_not_stream_runs_in_rounds(tmp_path):
     """As Ray's; joblib's multiprocessing has the same limits and needs nothing installed."""
     sweep, kept = small_sweep(tmp_path, FEW), Cells(tmp_path / "kept")

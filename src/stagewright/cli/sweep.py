@@ -18,8 +18,7 @@ from stagewright.cli.options import (
     take,
 )
 from stagewright.cli.sections import SectionedCommand
-
-BACKENDS = ("loky", "dask", "ray")
+from stagewright.scenarios.sweep.backends import BACKENDS
 
 CELLS = ("scenario", "list_scenarios", "jobs", "backend", "scheduler", "cache", "fresh")
 FRONT = ("pareto", "by", "total_time_limit")
@@ -174,7 +173,8 @@ def _refuse(context: click.Context, names: Any, why: str) -> None:
     for parameter in context.command.params:
         given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
         if given and parameter.name in names:
-            raise InputError(f"{parameter.opts[-1]} {why}")
+            option = next(word for word in parameter.opts if word.startswith("--"))
+            raise InputError(f"{option} {why}")
 
 
 # The argument is either a cluster or a sweep file here.
