@@ -76,7 +76,7 @@ def test_a_network_is_timed_by_a_roofline_for_each_gpu_type(tmp_path):
 
 
 BAD = {
-    "no TOML": ("[[", "sweep.toml:1: not valid TOML"),
+    "no TOML": ("title = \n", "sweep.toml:1: not valid TOML"),
     "nothing": ("", "title: is missing"),
     "no clusters": ('title = "t"\n', "clusters: is missing. docs/sweep.md describes"),
     "an unknown table": (HEAD + FOUR + "[axis]\n", "axis: extra inputs are not permitted (found"),
