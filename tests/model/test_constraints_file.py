@@ -10,10 +10,11 @@ import pytest
 from builders import error_text
 from stagewright.model.cluster_file import read_cluster_yaml
 from stagewright.model.constraints import Constraints, KeptPlan
-from stagewright.model.constraints_file import MOST_CHARACTERS, MOST_DOTS, read_constraints
+from stagewright.model.constraints_file import MOST_CHARACTERS, read_constraints
 from stagewright.model.load import load_instance
 from stagewright.model.placement_names import PlacementNames
 from stagewright.model.rules import MemoryModel, Optimizer, Recompute, Rules, Versions
+from stagewright.model.toml_text import MOST_DOTS
 
 ROOT = Path(__file__).parents[2]
 FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")

@@ -36,7 +36,8 @@ def first_error(error: ValidationError) -> tuple[str, str]:
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
         return place, "is missing"
-    message = first["msg"][:1].lower() + first["msg"][1:]
+    text = first["msg"].removeprefix("Value error, ")
+    message = text[:1].lower() + text[1:]
     if first["type"].startswith(("model", "dict")):
         message = "expected a mapping of keys to values"
     return place, f"{message} (found {_shown(first['input'])})"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -15,11 +13,10 @@ from stagewright.model.errors import InputError
 from stagewright.model.files import read_text
 from stagewright.model.placement_names import PlacementNames
 from stagewright.model.rules import Optimizer, Recompute, Versions
+from stagewright.model.toml_text import parse_toml
 from stagewright.model.yaml_text import parse_yaml
 
 MOST_CHARACTERS = 256 * 1024
-MOST_DOTS = 300
-"""In one line of TOML: the time that tomllib takes for ``a.a.a…`` grows with their square."""
 
 MOST_ENTRIES = 10_000
 
@@ -48,7 +45,9 @@ class _Keep(_Part):
     most_moved: Annotated[int, Field(ge=0, le=10_000_000, strict=True)]
 
 
-class _File(_Part):
+class ConstraintsTable(_Part):
+    """What a constraints file may say, and a table of constraints in another file."""
+
     max_stages: Limit | None = None
     max_replicas: Limit | None = None
     max_gpus: Limit | None = None
@@ -61,6 +60,28 @@ class _File(_Part):
     forbid: Places = {}
     together: Annotated[list[Words], Field(max_length=MOST_ENTRIES)] = []
     keep: _Keep | None = None
+
+    def constraints(self, path: Path) -> Constraints:
+        """Return them; the plan to keep lies beside ``path``."""
+        keep = self.keep
+        return Constraints(
+            max_stages=self.max_stages,
+            max_replicas=self.max_replicas,
+            max_gpus=self.max_gpus,
+            max_price_per_hour=self.max_price_per_hour,
+            use_all=self.use_all,
+            straight_pipeline=self.straight_pipeline,
+            recompute=self.recompute,
+            use_memory=self.memory.use,
+            versions=self.memory.versions,
+            optimizer=self.memory.optimizer,
+            names=PlacementNames(
+                pin=_pairs(self.pin),
+                forbid=_pairs(self.forbid),
+                together=tuple(tuple(words) for words in self.together),
+            ),
+            keep=None if keep is None else KeptPlan(path.parent / keep.plan, keep.most_moved),
+        )
 
 
 def read_constraints(path: str | Path) -> Constraints:
@@ -83,9 +104,9 @@ def read_constraints(path: str | Path) -> Constraints:
             f"{MOST_CHARACTERS:,}",
             source=path,
         )
-    raw = _parse_toml(text, path) if path.suffix == ".toml" else parse_yaml(text, path)
+    raw = parse_toml(text, path) if path.suffix == ".toml" else parse_yaml(text, path)
     try:
-        parsed = _File.model_validate(raw)
+        parsed = ConstraintsTable.model_validate(raw)
     except ValidationError as error:
         place, message = first_error(error)
         raise InputError(
@@ -93,53 +114,7 @@ def read_constraints(path: str | Path) -> Constraints:
             source=path,
             hint="docs/formats.md describes the constraints file",
         ) from None
-    return _constraints(parsed, path)
-
-
-def _parse_toml(text: str, path: Path) -> Any:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.count(".") > MOST_DOTS:
-            raise InputError(
-                f"more than {MOST_DOTS} dots in one line",
-                source=path,
-                line=number,
-                hint="Break the list into several lines",
-            )
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        what = str(error)
-        place = re.search(r" \(at line (\d+), column \d+\)$", what)
-        raise InputError(
-            f"not valid TOML: {what if place is None else what[: place.start()]}",
-            source=path,
-            line=None if place is None else int(place[1]),
-        ) from None
-    except (RecursionError, ValueError) as error:
-        what = "nested too deeply" if isinstance(error, RecursionError) else "a number is too long"
-        raise InputError(f"not valid TOML: {what}", source=path) from None
-
-
-def _constraints(parsed: _File, path: Path) -> Constraints:
-    keep = parsed.keep
-    return Constraints(
-        max_stages=parsed.max_stages,
-        max_replicas=parsed.max_replicas,
-        max_gpus=parsed.max_gpus,
-        max_price_per_hour=parsed.max_price_per_hour,
-        use_all=parsed.use_all,
-        straight_pipeline=parsed.straight_pipeline,
-        recompute=parsed.recompute,
-        use_memory=parsed.memory.use,
-        versions=parsed.memory.versions,
-        optimizer=parsed.memory.optimizer,
-        names=PlacementNames(
-            pin=_pairs(parsed.pin),
-            forbid=_pairs(parsed.forbid),
-            together=tuple(tuple(words) for words in parsed.together),
-        ),
-        keep=None if keep is None else KeptPlan(path.parent / keep.plan, keep.most_moved),
-    )
+    return parsed.constraints(path)
 
 
 def _pairs(places: dict[str, list[str]]) -> tuple[tuple[str, str], ...]:

@@ -1,0 +1,1 @@
+"""Many planning problems at once: read from a file, run in parallel, resumed, tabled, drawn."""
