@@ -1,4 +1,4 @@
-"""The clusters and profiles of the reference data: ``from golden_clusters import goldens, spelled``."""
+"""Clusters and profiles of the reference data: ``from golden_clusters import goldens, spelled``."""
 
 from __future__ import annotations
 

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import re
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from golden_clusters import REFERENCE, goldens, levels, profile, spelled
+from golden_clusters import REFERENCE, goldens, levels, spelled
 from stagewright.formulation.problem import Problem, Settings
 from stagewright.formulation.registry import PLANNER_NAMES, get_planner
 from stagewright.formulation.run import run_planner
-from stagewright.model.cluster import Cluster, GpuGroup, level_cluster, uniform_links
 from stagewright.model.costs import PipeDream, SparsePipe, Topology
 from stagewright.model.errors import DoesNotApply
-from stagewright.model.graph import LayerGraph
-from stagewright.model.instance import Instance, build_instance
 from stagewright.model.plan import Status
-from stagewright.model.profile import read_profile
 from stagewright.model.rules import Rules
 
 pytestmark = pytest.mark.reference

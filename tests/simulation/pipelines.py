@@ -32,9 +32,7 @@ def pipeline(
     ]
     edges = " ".join(f"n{k}->n{k + 1}" for k in range(len(times_s) - 1))
     instance = instance_of(graph_of(layers, edges), cluster, rules, slower)
-    stages = tuple(
-        Stage((f"n{k}",), tuple(counts), recompute) for k, counts in enumerate(replicas)
-    )
+    stages = tuple(Stage((f"n{k}",), tuple(counts), recompute) for k, counts in enumerate(replicas))
     return instance, Plan(stages, "by-hand")
 
 

@@ -44,7 +44,9 @@ def idlest(run: Simulation) -> float:
     """Part of the steady state in which even the busiest GPU or link rests."""
     gpus = [x.steady_bubble_share for x in run.gpu_figures]
     assert run.period_s
-    return min([x for x in gpus if x is not None] + [1 - x.minibatch_s / run.period_s for x in run.links])
+    return min(
+        [x for x in gpus if x is not None] + [1 - x.minibatch_s / run.period_s for x in run.links]
+    )
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.filter_too_much])
@@ -59,7 +61,7 @@ def test_200_random_plans_run_as_fast_as_the_formula_says(data):
     assert run.period_s == pytest.approx(period_s, rel=TOLERANCE, abs=1e-12)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(st.data())
 def test_what_differs_has_a_reason_and_could_not_run_faster(data):
     """All plans: where some GPU or link never rests, no schedule is faster on this hardware."""
@@ -74,7 +76,7 @@ def test_what_differs_has_a_reason_and_could_not_run_faster(data):
         assert idlest(run) < 0.01
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(st.data())
 def test_sharing_and_the_start_up_count_only_cost(data):
     instance, plan = data.draw(planned(max_nodes=5, max_servers=2))
@@ -131,7 +133,9 @@ def test_best_plans_of_the_golden_clusters(golden: dict[str, Any]) -> None:
     check_golden(Problem(spelled(golden["cluster"], golden["b"]), Topology()))
 
 
-LEVELS = sorted({(g["profile"], tuple(g["n"]), tuple(g["b"])) for g in goldens("pipedream_dp.jsonl")})
+LEVELS = sorted(
+    {(g["profile"], tuple(g["n"]), tuple(g["b"])) for g in goldens("pipedream_dp.jsonl")}
+)
 
 
 @pytest.mark.slow

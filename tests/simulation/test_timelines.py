@@ -194,7 +194,7 @@ def test_latency_is_that_of_the_round_trip():
 
 
 def test_a_message_enters_its_second_link_when_that_is_free():
-    """Two senders, one receiver: the second message leaves at once and is received after the first."""
+    """Two senders, one receiver: the second message leaves at once and arrives after the first."""
     instance, plan = pipeline(one_server(3, 1e9), [(1, 1), (0, 0)], [[2], [1]], 1e9)
     times = when(simulate(instance, plan, minibatches=2))
     assert (times["0A0"], times["1A1"]) == ((1, 2), (1, 3))
@@ -208,4 +208,6 @@ def test_proportional_dispatch_gives_a_slow_gpu_less():
         "0: 0F0 0B0 0R0 0F2 0F3 0B2 0B3 0R1 0F5 0B5 0R2\n1: 0F1 0B1 0R0 0R1 0F4 0B4 0R2\n"
     )
     assert run.makespan_s == 12
-    assert simulate(instance, plan, Conditions(dispatch="proportional")).period_s == pytest.approx(2)
+    assert simulate(instance, plan, Conditions(dispatch="proportional")).period_s == pytest.approx(
+        2
+    )

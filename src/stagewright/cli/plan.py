@@ -67,8 +67,8 @@ def plan_command(
     stagewright plan --profile graph.txt -n 4 -n 2 -b 1e10 -b 1e9
     """
     from stagewright.cli import explain, render
-    from stagewright.cli.simulation_check import PlanCheck
     from stagewright.cli.progress import searching
+    from stagewright.cli.simulation_check import PlanCheck
     from stagewright.formulation.run import NoPlanExists, plan_with_baselines
     from stagewright.model.errors import InputError
 

@@ -129,7 +129,9 @@ def _beside(simulated_s: float, formula_s: float) -> str:
     difference = 0.0 if formula_s <= 0 else simulated_s / formula_s - 1
     if abs(difference) < TOLERANCE / 10:
         return "as the cost model says:"
-    return f"{percent(abs(difference))} {'more' if difference > 0 else 'less'} than the cost model's"
+    return (
+        f"{percent(abs(difference))} {'more' if difference > 0 else 'less'} than the cost model's"
+    )
 
 
 def show_check(check: PeriodCheck) -> None:

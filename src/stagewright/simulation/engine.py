@@ -65,7 +65,9 @@ class Engine:
         self._last = len(machine.stages) - 1
         size = schedule.minibatches
         self.passes = [Passes([-1] * size, *_unknown(6, size)) for _ in machine.stages]
-        for stage, steps, rank in zip(self._stage, self._steps, range(len(self._stage)), strict=True):
+        for stage, steps, rank in zip(
+            self._stage, self._steps, range(len(self._stage)), strict=True
+        ):
             for kind, number in steps:
                 if kind == FORWARD:
                     self.passes[stage].rank[number] = rank

@@ -69,8 +69,11 @@ def steady_state(done_s: Sequence[ArrayLike], drain: int) -> SteadyState | None:
 
 
 def _stretch(times: NDArray[np.float64], drain: int) -> NDArray[np.float64]:
-    """Return the times in order, from half-way on until the pipeline drains."""
-    kept = np.sort(times)[: len(times) - drain]
+    """Return when all minibatches up to each are done, from half-way on until the drain.
+
+    Replicas that never wait for one another may run ahead; the one behind sets the pace.
+    """
+    kept = np.maximum.accumulate(times)[: len(times) - drain]
     return kept[len(kept) // 2 :]
 
 

@@ -15,6 +15,7 @@ from stagewright.simulation.timeline import MemoryCurve
 
 _STATES = {Optimizer.SGD: 0, Optimizer.MOMENTUM: 1, Optimizer.ADAM: 2}
 
+
 class Holding:
     """The bytes that one GPU holds, step by step.
 

@@ -100,9 +100,7 @@ def deal(machine: Machine, stage: int, minibatches: int, conditions: Conditions)
     taken = [0] * len(ranks)
     dealt: list[int] = []
     for _ in range(minibatches):
-        chosen = min(
-            range(len(ranks)), key=lambda r: ((taken[r] + 1) * seconds[r], taken[r], r)
-        )
+        chosen = min(range(len(ranks)), key=lambda r: ((taken[r] + 1) * seconds[r], taken[r], r))
         taken[chosen] += 1
         dealt.append(chosen)
     return dealt

@@ -12,6 +12,8 @@ from stagewright.model.cluster import Cluster
 from stagewright.model.plan import Plan
 from stagewright.simulation.conditions import Conditions
 
+_IN_TURNS = "replicas that fetch their input in turns are charged one after another"
+
 
 def simplifications(
     cluster: Cluster, plan: Plan, conditions: Conditions, cost_model: str
@@ -47,9 +49,7 @@ def _of_stage(
         return
     ring = _ring(cluster, replicas)
     slowest = min(cluster.bandwidth_bytes_per_s[s][t] for s, t in ring)
-    charged = min(
-        cluster.bandwidth_bytes_per_s[s][t] for s in servers for t in servers if s != t
-    )
+    charged = min(cluster.bandwidth_bytes_per_s[s][t] for s in servers for t in servers if s != t)
     if slowest != charged:
         yield (
             f"stage {stage}: its all-reduce is charged the slowest link between its servers, and "
@@ -61,9 +61,7 @@ def _of_stage(
 
 def _ring(cluster: Cluster, replicas: Sequence[int]) -> list[tuple[int, int]]:
     """Pairs of servers that a ring through all replicas passes, in order of rank."""
-    homes = [
-        g.server for g, n in zip(cluster.groups, replicas, strict=True) for _ in range(n)
-    ]
+    homes = [g.server for g, n in zip(cluster.groups, replicas, strict=True) for _ in range(n)]
     homes.sort()
     return list(zip(homes, [*homes[1:], homes[0]], strict=True))
 
@@ -75,7 +73,7 @@ def _of_cut(
     several = max(sum(here), sum(there)) > 1
     if conditions.one_link_per_cut:
         if not conditions.overlap and sum(there) > 1:
-            yield f"cut {cut}: replicas that fetch their input in turns are charged one after another"
+            yield f"cut {cut}: {_IN_TURNS}"
         return
     near = len(first) == 1 and first == second
     lanes = min(sum(here), sum(there)) if near else min(len(first), len(second))
@@ -90,7 +88,7 @@ def _of_cut(
     if conditions.dispatch == "proportional" and several and _unlike(cluster, here, there):
         yield f"cut {cut}: replicas with unlike shares of the minibatches send in unlike shares"
     if not conditions.overlap and sum(there) > 1 and (not near or sum(here) < sum(there)):
-        yield f"cut {cut}: replicas that fetch their input in turns are charged one after another"
+        yield f"cut {cut}: {_IN_TURNS}"
     if not conditions.overlap and sum(there) > 1 and near and cluster.latency_s[first[0]][first[0]]:
         yield f"cut {cut}: latency is charged in full, though {lanes} transfers run side by side"
 

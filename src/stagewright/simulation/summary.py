@@ -57,5 +57,7 @@ def check_summary(check: PeriodCheck) -> dict[str, Any]:
         "start_up_s": check.start_up_s,
         "agrees": check.agrees,
         "simplifications": list(check.simplifications),
-        "shared_cards": [{"name": name, "users": list(users)} for name, users in check.shared_cards],
+        "shared_cards": [
+            {"name": name, "users": list(users)} for name, users in check.shared_cards
+        ],
     }

@@ -1,8 +1,8 @@
 """A run as a Chrome trace: ``trace.json`` for ui.perfetto.dev or chrome://tracing.
 
 Trace Event Format: a process per server, a thread per GPU with its passes as complete events
-(``X``), transfers as asynchronous events (``b``, ``e``) because they overlap, and the memory of each
-GPU as a counter (``C``). Times are microseconds.
+(``X``), transfers as asynchronous events (``b``, ``e``) because they overlap, and the memory of
+each GPU as a counter (``C``). Times are microseconds.
 """
 
 from __future__ import annotations
