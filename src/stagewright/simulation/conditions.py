@@ -78,11 +78,11 @@ def conditions_of(cost_model: Assumptions, links: Links = Links.CARDS) -> Condit
         )
     if cost_model.name not in {"topology", "pipedream", "sparsepipe"}:
         raise InputError(f"the simulator does not know cost model '{cost_model.name}'")
-    dispatch = getattr(cost_model, "dispatch", "equal")
+    proportional = getattr(cost_model, "dispatch", "equal") == "proportional"
     return Conditions(
         compression_ratio=cost_model.compression_ratio,
         overlap=cost_model.overlap,
-        dispatch=dispatch,
+        dispatch="proportional" if proportional else "equal",
         links=links,
         one_link_per_cut=cost_model.name == "sparsepipe",
     )

@@ -18,7 +18,7 @@ from stagewright.simulation.schedule import BACKWARD, FORWARD, Schedule
 UNKNOWN = -1.0
 """Time of what has not happened yet."""
 
-_LEAVE, _ENTER, _REDUCE = range(3)
+LEAVE, ENTER, JOIN = range(3)
 
 
 @dataclass
@@ -104,9 +104,9 @@ class Engine:
         heap = self._heap
         while heap:
             time, _, what, stage, number, forth = heapq.heappop(heap)
-            if what == _LEAVE:
+            if what == LEAVE:
                 self._leave(time, stage, number, forth)
-            elif what == _ENTER:
+            elif what == ENTER:
                 self._enter(time, stage, number, forth)
             else:
                 self._reduce(time, stage)
@@ -141,7 +141,7 @@ class Engine:
         self.passes[stage].forward_s[number] = begin
         end = self._free_s[rank] = begin + self._forward_s[rank]
         if stage < self._last:
-            self._ask(end, _LEAVE, stage, number, True)
+            self._ask(end, LEAVE, stage, number, True)
         return True
 
     def _backward(self, rank: int, stage: int, number: int) -> bool:
@@ -152,7 +152,7 @@ class Engine:
         self.passes[stage].backward_s[number] = begin
         end = self._free_s[rank] = begin + self._backward_s[rank]
         if stage > 0:
-            self._ask(end, _LEAVE, stage - 1, number, False)
+            self._ask(end, LEAVE, stage - 1, number, False)
         return True
 
     def _join(self, rank: int, stage: int) -> bool:
@@ -166,7 +166,7 @@ class Engine:
         self._gathered[stage] += 1
         self._gathered_s[stage] = max(self._gathered_s[stage], self._free_s[rank])
         if self._gathered[stage] == len(self._machine.stages[stage].ranks):
-            self._ask(self._gathered_s[stage], _REDUCE, stage, 0, True)
+            self._ask(self._gathered_s[stage], JOIN, stage, 0, True)
         return False
 
     # --- links --------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ class Engine:
         if route.enters == route.leaves:
             self._arrive(begin + route.seconds, cut, number, forth)
         elif begin > time:
-            self._ask(begin, _ENTER, cut, number, forth)
+            self._ask(begin, ENTER, cut, number, forth)
         else:
             self._enter(begin, cut, number, forth)
 

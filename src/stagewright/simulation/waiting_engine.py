@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stagewright.simulation.engine import _LEAVE, UNKNOWN, Engine
+from stagewright.simulation.engine import LEAVE, UNKNOWN, Engine
 from stagewright.simulation.links import Wiring
 from stagewright.simulation.machine import Machine
 from stagewright.simulation.schedule import Schedule
@@ -40,7 +40,7 @@ class WaitingEngine(Engine):
         made = self._made_s[stage - 1][number]
         if made >= 0 and self._fetching[rank] != number:
             self._fetching[rank] = number
-            self._ask(max(made, self._free_s[rank]), _LEAVE, stage - 1, number, True)
+            self._ask(max(made, self._free_s[rank]), LEAVE, stage - 1, number, True)
 
     def _backward(self, rank: int, stage: int, number: int) -> bool:
         if self.passes[stage].backward_s[number] < 0:
