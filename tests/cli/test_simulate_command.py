@@ -99,7 +99,7 @@ def test_markup_in_names_is_data():
     ("arguments", "message"),
     [
         (["nothing.json"], "nothing.json: no such file; expected a plan document"),
-        (["{plan}", "--group", "4"], "--group goes with 1f1b-flush and gpipe, not with --order 1f1b"),
+        (["{plan}", "--group", "4"], "--group goes with 1f1b-flush and gpipe, not with --order"),
         (["{plan}", "-o", " "], "-o names no folder"),
         (["{plan}", "--schedule", "x", "-n", "3"], "--schedule says it all; leave out -n, --group "
          "and --slack"),
@@ -117,8 +117,8 @@ def test_what_cannot_be_simulated_is_said_in_one_line(plan, arguments, message):
 
 
 MAX_LOAD = (
-    "stagewright: error: a plan under cost model 'max-load' cannot be simulated: it states loads of "
-    "devices, not a pipeline with links. Plan with --cost-model topology to simulate\n"
+    "stagewright: error: a plan under cost model 'max-load' cannot be simulated: it states loads "
+    "of devices, not a pipeline with links. Plan with --cost-model topology to simulate\n"
 )
 
 

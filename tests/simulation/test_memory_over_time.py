@@ -40,7 +40,7 @@ def straight_pipelines(draw: st.DrawFn):
     return instance, Plan(stages, "random")
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(straight_pipelines(), st.booleans())
 def test_the_peak_is_what_the_memory_model_says(given_plan, overlap):
     instance, plan = given_plan

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stagewright.model.errors import InputError
 from stagewright.model.instance import Instance
 from stagewright.model.plan import Plan
@@ -99,8 +102,8 @@ def build_machine(instance: Instance, plan: Plan) -> Machine:
     )
 
 
-def _sum(values: object, home: list[int], stage: int) -> float:
-    return sum(float(x) for x, k in zip(values, home, strict=True) if k == stage)  # type: ignore[call-overload]
+def _sum(values: NDArray[np.float64], home: list[int], stage: int) -> float:
+    return sum(float(x) for x, k in zip(values, home, strict=True) if k == stage)
 
 
 def _gpus(instance: Instance, plan: Plan) -> tuple[Gpu, ...]:
