@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from stagewright.emit.describe import Call, Value, parse_description
 from stagewright.emit.layers import LayerType, Takes, find_layer
 from stagewright.emit.operators import whole
 from stagewright.emit.program import Nothing, Operand, Program, Size, Step, Tensor
+from stagewright.model.describe import Call, Value, parse_description
 from stagewright.model.errors import InputError, printable
 from stagewright.model.graph import LayerGraph
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stagewright.emit.describe import Value
 from stagewright.emit.layers import Motion
 from stagewright.emit.program import Program, Step, Tensor
+from stagewright.model.describe import Value
 from stagewright.model.errors import InputError, printable
 
 Level = tuple[int, ...]

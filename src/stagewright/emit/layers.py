@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stagewright.emit.describe import Call, Value
+from stagewright.model.describe import Call, Value
 from stagewright.model.errors import InputError
 
 MANY = 64

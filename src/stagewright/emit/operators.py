@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stagewright.emit.describe import Value
 from stagewright.emit.layers import MANY, LayerType, Takes, add_layers
+from stagewright.model.describe import Value
 from stagewright.model.errors import InputError
 
 TORCH = "import torch"

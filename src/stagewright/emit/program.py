@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from stagewright.emit.describe import Call, Value
 from stagewright.emit.layers import LayerType
+from stagewright.model.describe import Call, Value
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from stagewright.emit.construct import constructor_arguments
-from stagewright.emit.describe import Enumerated, Value
 from stagewright.emit.operators import OPERATORS
 from stagewright.emit.program import Nothing, Operand, Program, Size, Step, Tensor
+from stagewright.model.describe import Enumerated, Value
 
 
 class Reference(nn.Module):
