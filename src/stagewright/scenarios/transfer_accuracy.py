@@ -1,0 +1,186 @@
+"""How far predicted profiles are from measured ones, and what that costs a plan.
+
+``python -m stagewright.scenarios.transfer_accuracy --reference DIR`` carries every measured
+profile of MinkVGG16-BN over to the other two GPU types and sets the prediction beside what was
+measured there; then it plans for every cluster of the published heterogeneous planner with
+predictions in place of measurements, and evaluates these plans under the measurements.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stagewright.formulation.problem import Problem, Settings
+from stagewright.formulation.run import run_planner
+from stagewright.model.cluster import Cluster, GpuGroup, uniform_links
+from stagewright.model.costs import SparsePipe
+from stagewright.model.evaluate import evaluate
+from stagewright.model.graph import LayerGraph
+from stagewright.model.instance import build_instance
+from stagewright.model.profile import read_profile
+from stagewright.profile.devices import find_device
+from stagewright.profile.transfer import ATTAINABLE, Transfer, carry_over
+from stagewright.profile.work import estimate_work
+from stagewright.scenarios.suites import BANDWIDTHS, SPELLED, mixed
+
+FILES = dict(SPELLED.values())
+"""GPU type to how the profiles' file names spell it."""
+
+BATCHES = ("b64", "b128")
+PLANNER = "exact-dp"
+
+SAME_SOFTWARE = {"TitanV": "TitanXP", "TitanXP": "TitanV"}
+"""Measured by one software; the third type's convolutions and hash tables are another's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """A prediction beside the truth; factors are at least 1.
+
+    Attributes
+    ----------
+    median, p90
+        Factor by which the time of a layer (forward and backward) is off: half of the layers,
+        and nine in ten, are off by no more.
+    total
+        Predicted time of the whole network over the measured one.
+    total_per_byte
+        The same for equal minibatches: the times of each layer divided by its activation bytes.
+    """
+
+    median: float
+    p90: float
+    total: float
+    total_per_byte: float
+
+
+def predict(measured: LayerGraph, source: str, target: str, attainable: float) -> LayerGraph:
+    """Carry a profile over from one of the three GPU types to another."""
+    transfer = Transfer(find_device(source), find_device(target), attainable=attainable)
+    return carry_over(measured, estimate_work(measured), transfer)
+
+
+def errors(predicted: LayerGraph, measured: LayerGraph) -> Errors:
+    """Compare two profiles of a network, layer by layer; what feeds data in is left out."""
+    pairs = [
+        (predicted.by_id[x.id], x)
+        for x in measured.layers
+        if x.id not in measured.inputs and x.total_ms > 0
+    ]
+    off = sorted(abs(math.log(p.total_ms / m.total_ms)) for p, m in pairs)
+    equal = sum(p.total_ms * m.activation_bytes / p.activation_bytes for p, m in pairs)
+    truth = sum(m.total_ms for _, m in pairs)
+    return Errors(
+        median=math.exp(statistics.median(off)),
+        p90=math.exp(off[math.ceil(0.9 * len(off)) - 1]),
+        total=sum(p.total_ms for p, _ in pairs) / truth,
+        total_per_byte=equal / truth,
+    )
+
+
+def transfers(
+    reference: Path, attainable: float = ATTAINABLE
+) -> Iterator[tuple[str, str, str, Errors]]:
+    """Yield (batch, source, target, errors) for every ordered pair of measured GPU types."""
+    for batch in BATCHES:
+        graphs = {
+            gpu: read_profile(reference / "profiles" / f"minkvgg_{batch}_{short}.txt")
+            for gpu, short in FILES.items()
+        }
+        for source in graphs:
+            for target in graphs:
+                if source != target:
+                    predicted = predict(graphs[source], source, target, attainable)
+                    yield batch, source, target, errors(predicted, graphs[target])
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A plan made with predictions, evaluated under measurements.
+
+    Attributes
+    ----------
+    cluster
+        As the goldens spell it, with its bandwidths.
+    measured
+        GPU types that were measured; the others were predicted.
+    optimum_s
+        Period of the best plan, in seconds per minibatch.
+    ratio
+        Period of the plan over :attr:`optimum_s`.
+    """
+
+    cluster: str
+    measured: tuple[str, ...]
+    optimum_s: float
+    ratio: float
+
+
+def planning_losses(reference: Path, attainable: float = ATTAINABLE) -> Iterator[Loss]:
+    """Yield the loss for every golden cluster and every way to measure a part of its types."""
+    problems = [("example", problem) for problem in _examples(reference)]
+    problems += [(case.name, case.problem()) for case in mixed(reference)]
+    for name, problem in problems:
+        truth = dict(problem.instance.profiles)
+        batch = name.partition("_")[0]
+        optimum_s = _period_s(problem, problem)
+        for measured in _ways(tuple(truth)):
+            known = {gpu: _measured(reference, truth, batch, gpu) for gpu in measured}
+            guess = {
+                gpu: known[gpu]
+                if gpu in known
+                else predict(known[source], source, gpu, attainable)
+                for gpu in truth
+                for source in (_source(gpu, measured),)
+            }
+            instance = build_instance(guess, problem.instance.cluster)
+            period_s = _period_s(dataclasses.replace(problem, instance=instance), problem)
+            yield Loss(name, measured, optimum_s, period_s / optimum_s)
+
+
+def _examples(reference: Path) -> Iterator[Problem]:
+    """The example of the published server file: one TitanV and three TitanXP."""
+    counts = {"TitanV": 1, "TitanXP": 3}
+    graphs = {
+        gpu: read_profile(reference / "profiles" / f"example_{FILES[gpu]}.txt") for gpu in counts
+    }
+    groups = tuple(GpuGroup(0, gpu, n) for gpu, n in counts.items())
+    for bandwidth in BANDWIDTHS:
+        cluster = Cluster(("Server0",), groups, *uniform_links([bandwidth], bandwidth))
+        yield Problem(build_instance(graphs, cluster), SparsePipe())
+
+
+def _ways(types: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Which of a cluster's types are measured: each alone, then all but one of like software.
+
+    Where there is one type only, it is predicted from each of the others.
+    """
+    alone = types if len(types) > 1 else tuple(gpu for gpu in FILES if gpu not in types)
+    yield from ((gpu,) for gpu in alone)
+    if len(types) > 2:
+        for gpu in SAME_SOFTWARE:
+            yield tuple(x for x in types if x != SAME_SOFTWARE[gpu])
+
+
+def _source(gpu: str, measured: tuple[str, ...]) -> str:
+    twin = SAME_SOFTWARE.get(gpu, "")
+    return twin if twin in measured else measured[0]
+
+
+def _measured(
+    reference: Path, truth: Mapping[str, LayerGraph], batch: str, gpu: str
+) -> LayerGraph:
+    if gpu in truth:
+        return truth[gpu]
+    return read_profile(reference / "profiles" / f"minkvgg_{batch}_{FILES[gpu]}.txt")
+
+
+def _period_s(planned_with: Problem, truth: Problem) -> float:
+    """Return the period that the best plan for one problem has in another."""
+    plan = run_planner(PLANNER, planned_with, Settings(workers=1)).plan
+    return evaluate(truth.instance, plan, truth.cost_model).period_s
