@@ -85,8 +85,8 @@ def on_chip(description: str, work: LayerWork) -> LayerWork:
 def neighbours(volume: float) -> float:
     """Return how many cells of a kernel's block hold a point.
 
-    >>> neighbours(27), neighbours(1)
-    (13.5, 1.0)
+    >>> round(neighbours(27), 6), neighbours(1), neighbours(2)
+    (13.5, 1.0, 2)
     """
     return 1.0 if volume <= 1 else min(volume, SURFACE * volume ** (2 / 3))
 
