@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -22,6 +23,7 @@ from stagewright.profile.values import as_loaded, mapped
 Progress = Callable[[int, int], None]
 
 CALIBRATIONS = 200
+CHAIN = 20
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Correction:
         Between two marks of the clock with nothing in between; comes off every time.
     engine_ms
         Starting and ending the autograd engine, which a whole step does once; comes off every
-        backward time.
+        backward time, the mark included.
     """
 
     mark_ms: float
@@ -68,21 +70,36 @@ class Correction:
 
 
 def calibrate(clock: Clock, device: torch.device) -> Correction:
-    """Measure what measuring costs: marks, and backward through a view of a single number."""
-    marks, engine = [], []
+    """Measure what measuring costs.
+
+    Backward through one view of a number, and through a chain of them, differ by what the views
+    cost; the rest is what the engine takes to start and to end.
+    """
+    marks = [_between_marks(clock) for _ in range(CALIBRATIONS)]
+    one, many = (
+        median(_backward_through_views(clock, device, length) for _ in range(CALIBRATIONS))
+        for length in (1, 1 + CHAIN)
+    )
+    return Correction(median(marks), max(0.0, one - (many - one) / CHAIN))
+
+
+def _between_marks(clock: Clock) -> float:
+    start = clock.mark()
+    end = clock.mark()
+    clock.finish()
+    return clock.ms(start, end)
+
+
+def _backward_through_views(clock: Clock, device: torch.device, length: int) -> float:
+    result = torch.ones(1, device=device, requires_grad=True)
+    for _ in range(length):
+        result = result.view(1)
     gradient = torch.ones(1, device=device)
-    for _ in range(CALIBRATIONS):
-        start = clock.mark()
-        middle = clock.mark()
-        leaf = torch.ones(1, device=device, requires_grad=True)
-        result = leaf.view(1)
-        before = clock.mark()
-        torch.autograd.backward([result], [gradient])
-        after = clock.mark()
-        clock.finish()
-        marks.append(clock.ms(start, middle))
-        engine.append(clock.ms(before, after))
-    return Correction(median(marks), median(engine))
+    start = clock.mark()
+    torch.autograd.backward([result], [gradient])
+    end = clock.mark()
+    clock.finish()
+    return clock.ms(start, end)
 
 
 def measure(
@@ -101,20 +118,15 @@ def measure(
     """
     given = output_gradients(run_network(model, mapped(inputs, as_loaded)))
     rows: list[tuple[Sequence[float], Sequence[float], float, float]] = []
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with _no_collection():
         for repeat in range(plan.warm_up + plan.repeats):
             whole = _whole_step(model, inputs, given, clock)
-            _fresh(model)
+            model.zero_grad(set_to_none=True)
             layered = run_layered(recording, mapped(inputs, as_loaded), given, clock)
-            _fresh(model)
+            model.zero_grad(set_to_none=True)
             if repeat >= plan.warm_up:
                 rows.append((layered.forward_ms, layered.backward_ms, *whole))
             tell(repeat + 1, plan.warm_up + plan.repeats)
-    finally:
-        if collecting:
-            gc.enable()
     forward, back, step_forward, step_back = (np.array(x, float) for x in zip(*rows, strict=True))
     return Times(
         np.maximum(forward - correction.mark_ms, 0.0),
@@ -138,6 +150,14 @@ def _whole_step(
     return clock.ms(start, middle), clock.ms(middle, end)
 
 
-def _fresh(model: nn.Module) -> None:
-    model.zero_grad(set_to_none=True)
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python's garbage collector out of the times."""
     gc.collect()
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
