@@ -192,6 +192,7 @@ class ProfileDocument(_Part):
     nodes: tuple[Node, ...]
     edges: tuple[tuple[Name, Name], ...]
     shared: tuple[tuple[Name, ...], ...] = ()
+    predicted_for: Name = ""
     predicted_from: Name = ""
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from stagewright.profile.devices import Device, Kind
 MAX_DEVICES = 1000
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^\S+$")]
 Rate = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
-Optional = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+RateOrNone = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=100_000)]
 
 
@@ -26,14 +26,14 @@ class _Device(BaseModel):
     fp32_flop_per_s: Rate
     memory_bytes_per_s: Bandwidth
     memory_bytes: Memory
-    clock_hz: Rate
+    clock_hz: RateOrNone = 0.0
     multiprocessors: Count = 0
     load_store_units: Count = 0
-    tf32_flop_per_s: Optional = 0.0
-    fp16_flop_per_s: Optional = 0.0
-    bf16_flop_per_s: Optional = 0.0
-    nvlink_bytes_per_s: Optional = 0.0
-    pcie_bytes_per_s: Optional = 0.0
+    tf32_flop_per_s: RateOrNone = 0.0
+    fp16_flop_per_s: RateOrNone = 0.0
+    bf16_flop_per_s: RateOrNone = 0.0
+    nvlink_bytes_per_s: RateOrNone = 0.0
+    pcie_bytes_per_s: RateOrNone = 0.0
     kind: Kind = Kind.GPU
 
 
@@ -46,7 +46,7 @@ class _File(BaseModel):
 def read_devices(path: Path) -> tuple[Device, ...]:
     """Read the GPUs that a file describes.
 
-    The keys are the attributes of :class:`~stagewright.profile.devices.Device`; the first four
+    The keys are the attributes of :class:`~stagewright.profile.devices.Device`; the first three
     have to be there::
 
         gpus:
@@ -67,6 +67,6 @@ def read_devices(path: Path) -> tuple[Device, ...]:
             f"{place}: {message}" if place else message,
             source=path,
             hint="A GPU reads 'Name: {fp32_flop_per_s: …, memory_bytes_per_s: …, "
-            "memory_bytes: …, clock_hz: …}' under 'gpus:'",
+            "memory_bytes: …}' under 'gpus:'",
         ) from None
     return tuple(Device(name, **device.model_dump()) for name, device in file.gpus.items())

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -45,7 +46,7 @@ class Device:
     memory_bytes_per_s, memory_bytes
         Bandwidth and size of its memory.
     clock_hz
-        Boost clock.
+        Boost clock; 0 where unknown.
     multiprocessors, load_store_units
         Multiprocessors, and load/store units in each; 0 where unknown. Together with the clock
         they bound the traffic with the memory on the chip.
@@ -74,7 +75,7 @@ class Device:
     def flop_per_s(self, precision: Precision = Precision.FP32) -> float:
         """Return the peak at a precision; formats without units of their own run as FP32.
 
-        >>> find_device("TitanXP").flop_per_s(Precision.FP16) / 1e12
+        >>> known_device("TitanXP").flop_per_s(Precision.FP16) / 1e12
         12.15
         """
         special = {
@@ -198,25 +199,55 @@ DEVICES = (
 )
 """SXM modules where there are several form factors; 16 GB for the V100."""
 
-ALIASES = {"RTX": "RTX2080Ti", "TitanXp": "TitanXP", "2080Ti": "RTX2080Ti"}
-"""The published profiles say no more than ``RTX``; it is taken to be the card of that time."""
+ALIASES = {
+    "RTX": "RTX2080Ti",
+    "V100-SXM2-16GB": "V100",
+    "V100-SXM2-32GB": "V100",
+    "A100-SXM4-40GB": "A100",
+    "A100-SXM4-80GB": "A100-80GB",
+    "H100 80GB HBM3": "H100",
+}
+"""The published profiles say no more than ``RTX``; it is taken to be the card of that time. The
+others are what drivers call the modules."""
+
+MAKES = ("NVIDIA", "GeForce", "Tesla")
 
 
-def find_device(name: str, known: tuple[Device, ...] = DEVICES) -> Device:
-    """Return the device that is called ``name``, in capitals or not.
+def known_device(name: str, own: Sequence[Device] = ()) -> Device:
+    """Return the device that is called ``name``, by the table or by its driver.
+
+    Capitals, spaces and the maker's words in front do not matter.
+
+    Parameters
+    ----------
+    name
+        Such as ``TitanV`` or ``NVIDIA TITAN V``.
+    own
+        Devices of the user's own; they go before those of the table.
 
     Raises
     ------
     InputError
         If there is none; the message lists those that there are.
+
+    Examples
+    --------
+    >>> known_device("Tesla V100-SXM2-16GB").name, known_device("NVIDIA TITAN Xp").name
+    ('V100', 'TitanXP')
     """
-    spelled = {alias.casefold(): full for alias, full in ALIASES.items()}
-    wanted = spelled.get(name.casefold(), name).casefold()
-    for device in reversed(known):
-        if device.name.casefold() in {name.casefold(), wanted}:
-            return device
-    raise InputError(
-        f"'{printable(name, 60)}' is not a GPU of the table, which has "
-        f"{', '.join(device.name for device in known)}",
-        hint="Describe it in a file and name that with --gpu-specs",
-    )
+    named = {_plain(device.name): device for device in (*DEVICES, *own)}
+    aliases = {_plain(alias): _plain(full) for alias, full in ALIASES.items()}
+    wanted = _plain(name)
+    device = named.get(wanted) or named.get(aliases.get(wanted, ""))
+    if device is None:
+        names = ", ".join(x.name for x in (*own, *DEVICES))
+        raise InputError(
+            f"'{printable(name, 60)}' is not a known GPU; known are {names}",
+            hint="Describe it in a file and name that with --gpu-specs",
+        )
+    return device
+
+
+def _plain(name: str) -> str:
+    words = [word for word in name.split() if word not in MAKES]
+    return "".join(words).casefold()

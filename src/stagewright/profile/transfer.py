@@ -56,7 +56,8 @@ class Transfer:
             return measured_ms * higher + self._launch_ms(measured_ms)
         bounded_ms = min(measured_ms, roof_ms / self.attainable)
         latency_ms = measured_ms - bounded_ms
-        longer_cycle = self.source.clock_hz / self.target.clock_hz
+        clocks_hz = self.source.clock_hz, self.target.clock_hz
+        longer_cycle = clocks_hz[0] / clocks_hz[1] if all(clocks_hz) else 1.0
         return measured_ms + bounded_ms * (higher - 1) + latency_ms * (longer_cycle - 1)
 
     def _launch_ms(self, measured_ms: float) -> float:

@@ -18,7 +18,7 @@ from stagewright.model.errors import InputError
 from stagewright.model.files import write_files
 from stagewright.model.graph import Layer, LayerGraph
 from stagewright.model.profile import format_profile
-from stagewright.profile.devices import Device, find_device
+from stagewright.profile.devices import Device, known_device
 from stagewright.profile.roofline import Rates, Work, roof_s
 from stagewright.scenarios.minkvgg import (
     FLOAT_BYTES,
@@ -34,7 +34,7 @@ BANDWIDTH_EFFICIENCY = 0.7
 LAUNCH_S = 5e-6
 
 
-GPUS = tuple(find_device(name) for name in ("TitanV", "TitanXP", "RTX2080Ti"))
+GPUS = tuple(known_device(name) for name in ("TitanV", "TitanXP", "RTX2080Ti"))
 
 
 @dataclass(frozen=True, slots=True)

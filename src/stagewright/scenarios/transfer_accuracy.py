@@ -29,7 +29,7 @@ from stagewright.model.evaluate import evaluate
 from stagewright.model.graph import LayerGraph
 from stagewright.model.instance import build_instance
 from stagewright.model.profile import read_profile
-from stagewright.profile.devices import find_device
+from stagewright.profile.devices import known_device
 from stagewright.profile.transfer import ATTAINABLE, Transfer, carry_over
 from stagewright.profile.work import estimate_work
 from stagewright.scenarios.suites import BANDWIDTHS, SPELLED, mixed
@@ -72,7 +72,7 @@ class Errors:
 
 def predict(measured: LayerGraph, source: str, target: str, attainable: float) -> LayerGraph:
     """Carry a profile over from one of the three GPU types to another."""
-    transfer = Transfer(find_device(source), find_device(target), attainable=attainable)
+    transfer = Transfer(known_device(source), known_device(target), attainable=attainable)
     return carry_over(measured, estimate_work(measured), transfer)
 
 
