@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,11 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stagewright.cli.carry_over import (
+    CarryOver,
+    carry_over_document,
+    carry_over_file,
+    carry_over_options,
+    look_up,
+    show,
+)
 from stagewright.cli.option_types import Command
-from stagewright.cli.options import json_option
+from stagewright.cli.options import json_option, take
+from stagewright.model.errors import InputError
 
 if TYPE_CHECKING:
     from stagewright.model.profile_document import ProfileDocument
+    from stagewright.profile.prediction import Prediction
     from stagewright.profile.request import Precision
 
 PRECISIONS = ("as-made", "float32", "float64", "float16", "bfloat16")
@@ -38,11 +49,10 @@ class Argument(click.ParamType[tuple[str, str]]):
 
 
 @click.command("profile", cls=Command)
-@click.argument("model", metavar="MODULE:FACTORY")
+@click.argument("model", required=False, metavar="MODULE:FACTORY")
 @click.option(
     "--input",
     "factory",
-    required=True,
     metavar="MODULE:FACTORY",
     help="Makes one minibatch: a tensor, a sparse tensor, a tuple or a dictionary of them. Is "
     "called with the number of the minibatch if it takes an argument.",
@@ -50,8 +60,7 @@ class Argument(click.ParamType[tuple[str, str]]):
 @click.option(
     "-o",
     "--output",
-    required=True,
-    type=click.Path(dir_okay=False),
+    type=click.Path(),
     metavar="FILE",
     help="Profile text to write; everything that was measured goes beside it (FILE with the "
     "suffix .profile.json).",
@@ -127,11 +136,12 @@ class Argument(click.ParamType[tuple[str, str]]):
     metavar="N",
     help="Of weights, inputs and dropout.",
 )
+@carry_over_options
 @json_option
 def profile_command(
-    model: str,
-    factory: str,
-    output: str,
+    model: str | None,
+    factory: str | None,
+    output: str | None,
     arguments: tuple[tuple[str, str], ...],
     input_arguments: tuple[tuple[str, str], ...],
     minibatches: int,
@@ -143,6 +153,7 @@ def profile_command(
     layers: tuple[str, ...],
     seed: int,
     as_json: bool,
+    **values: Any,
 ) -> None:
     """Measure a network where it runs, layer by layer.
 
@@ -153,7 +164,20 @@ def profile_command(
     \b
     stagewright profile model:build --input data:minibatch -o graph.txt
     stagewright profile nets/model.py:Net --arg width=32 --input data:clouds --minibatches 20 -o graph.txt
+    stagewright profile --from graph.txt --measured-on V100 --as A100,H100
     """
+    carrying: CarryOver = take(CarryOver, values)
+    if carrying.measured is not None:
+        if model is not None or factory is not None:
+            raise InputError("--from carries over what was measured: leave MODULE:FACTORY out")
+        carry_over_file(carrying, output, as_json)
+        return
+    if model is None or factory is None or output is None:
+        raise InputError(
+            "measuring needs MODULE:FACTORY, --input and -o",
+            hint="To carry over a profile that was measured earlier, name it with --from",
+        )
+    known = look_up(carrying)
     from stagewright.profile.launch import profile
     from stagewright.profile.request import Request
 
@@ -175,11 +199,14 @@ def profile_command(
         document = profile(
             request, lambda text: click.echo(f"Note: {text}.", err=True), on_progress
         )
-    written = write_profile(document, Path(output))
+    path = Path(output)
+    written = write_profile(document, path)
+    predictions = carry_over_document(document, carrying, known, path)
     if as_json:
-        click.echo(document.dumps(), nl=False)
+        click.echo(_data(document, predictions), nl=False)
         return
     _show(document, written)
+    show(predictions, path)
 
 
 def write_profile(document: ProfileDocument, path: Path) -> list[Path]:
@@ -195,6 +222,14 @@ def write_profile(document: ProfileDocument, path: Path) -> list[Path]:
             document_path(path).name: document.dumps(),
         },
     )
+
+
+def _data(document: ProfileDocument, predictions: list[Prediction]) -> str:
+    """Return the document, and the predictions beside it where any were asked for."""
+    if not predictions:
+        return document.dumps()
+    beside = json.dumps([x.data() for x in predictions], ensure_ascii=False, allow_nan=False)
+    return f'{{"profile": {document.dumps()}, "predictions": {beside}}}\n'
 
 
 @contextmanager
