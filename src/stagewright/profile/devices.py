@@ -90,7 +90,7 @@ class Device:
     def on_chip_bytes_per_s(self) -> float:
         """Peak traffic with the memory on the chip; infinite where it is unknown."""
         units = self.multiprocessors * self.load_store_units
-        return ACCESS_BYTES * units * self.clock_hz if units else math.inf
+        return ACCESS_BYTES * units * self.clock_hz or math.inf
 
     def rates(self, precision: Precision = Precision.FP32) -> Rates:
         """Return the ceilings of the device's roofline."""

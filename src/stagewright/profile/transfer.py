@@ -10,6 +10,7 @@ layer keeps the efficiency that was measured, and nothing is fitted to the layer
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -71,12 +72,14 @@ class Transfer:
     def _ceilings(self, measured_ms: float, work: Work) -> tuple[Rates, Rates, Work]:
         """Return the ceilings of both devices, and the work that they bound.
 
-        Traffic on the chip is an assumption about how a kernel works. A time that beats its
-        ceiling shows that this one works otherwise.
+        Traffic on the chip is an assumption about how a kernel works. It is left out where a
+        time that beats its ceiling shows that this kernel works otherwise, and where the ceiling
+        of one of the devices is unknown.
         """
         precision = Precision.FP32 if work.on_chip_bytes else self.precision
         here, there = self.source.rates(precision), self.target.rates(precision)
-        if 1e3 * work.on_chip_bytes / here.on_chip_bytes_per_s > measured_ms:
+        known = math.isfinite(here.on_chip_bytes_per_s) and math.isfinite(there.on_chip_bytes_per_s)
+        if not known or 1e3 * work.on_chip_bytes / here.on_chip_bytes_per_s > measured_ms:
             work = dataclasses.replace(work, on_chip_bytes=0.0)
         return here, there, work
 
