@@ -124,6 +124,9 @@ def test_from_a_cpu_the_reached_share_is_kept_and_launches_come_on_top():
     assert Transfer(CPU, target).pass_ms(0, work) == 0
     assert Transfer(CPU, target).pass_ms(3, Work()) == LAUNCH_MS
     assert Transfer(CPU, CPU).pass_ms(3, work) == 3
+    tiled = Work(flops=1e11, on_chip_bytes=2.5e11)
+    tiled_ms = Transfer(CPU, target).pass_ms(4000, tiled) - LAUNCH_MS
+    assert tiled_ms == pytest.approx(1e3 * 4 * 2.5e11 / target.on_chip_bytes_per_s)
 
 
 def test_tensor_cores_speed_up_dense_layers_only():

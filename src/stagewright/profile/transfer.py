@@ -72,14 +72,15 @@ class Transfer:
     def _ceilings(self, measured_ms: float, work: Work) -> tuple[Rates, Rates, Work]:
         """Return the ceilings of both devices, and the work that they bound.
 
-        Traffic on the chip is an assumption about how a kernel works. It is left out where a
-        time that beats its ceiling shows that this kernel works otherwise, and where the ceiling
-        of one of the devices is unknown.
+        Traffic on the chip is an assumption about how a GPU's kernel works. It is left out where
+        a time that beats its ceiling shows that this kernel works otherwise, and where the
+        ceiling of one of two GPUs is unknown. A CPU has no such ceiling.
         """
         precision = Precision.FP32 if work.on_chip_bytes else self.precision
         here, there = self.source.rates(precision), self.target.rates(precision)
-        known = math.isfinite(here.on_chip_bytes_per_s) and math.isfinite(there.on_chip_bytes_per_s)
-        if not known or 1e3 * work.on_chip_bytes / here.on_chip_bytes_per_s > measured_ms:
+        on_chip = [x.on_chip_bytes_per_s for x in (self.source, self.target) if x.kind is Kind.GPU]
+        beaten = 1e3 * work.on_chip_bytes / here.on_chip_bytes_per_s > measured_ms
+        if beaten or not all(map(math.isfinite, on_chip)):
             work = dataclasses.replace(work, on_chip_bytes=0.0)
         return here, there, work
 
