@@ -84,7 +84,10 @@ def errors(predicted: LayerGraph, measured: LayerGraph) -> Errors:
         if x.id not in measured.inputs and x.total_ms > 0
     ]
     off = sorted(abs(math.log(p.total_ms / m.total_ms)) for p, m in pairs)
-    equal = sum(p.total_ms * m.activation_bytes / p.activation_bytes for p, m in pairs)
+    equal = sum(
+        p.total_ms * (m.activation_bytes / p.activation_bytes if p.activation_bytes else 1)
+        for p, m in pairs
+    )
     truth = sum(m.total_ms for _, m in pairs)
     return Errors(
         median=math.exp(statistics.median(off)),
@@ -103,6 +106,20 @@ def mend(graph: LayerGraph) -> LayerGraph:
     layers = (
         dataclasses.replace(x, backward_ms=backward_ms) if x.id == node else x for x in graph.layers
     )
+    return dataclasses.replace(graph, layers=tuple(layers))
+
+
+def for_rows_of(graph: LayerGraph, other: LayerGraph) -> LayerGraph:
+    """Return ``graph`` with its times as for the minibatch of ``other``, in proportion.
+
+    Features decide; coordinates that one of them carries beside do not.
+    """
+    layers = []
+    for x in graph.layers:
+        own_bytes = x.activation_parts_bytes[0]
+        rows = other.by_id[x.id].activation_parts_bytes[0] / own_bytes if own_bytes else 1.0
+        times = {"forward_ms": rows * x.forward_ms, "backward_ms": rows * x.backward_ms}
+        layers.append(dataclasses.replace(x, **times))
     return dataclasses.replace(graph, layers=tuple(layers))
 
 
@@ -226,7 +243,6 @@ def _period_s(planned_with: Problem, truth: Problem) -> float:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--reference",
-    required=True,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder with the measured profiles (profiles/) and the published answers (goldens/).",
 )
@@ -241,9 +257,31 @@ def _period_s(planned_with: Problem, truth: Problem) -> float:
 @click.option(
     "--mend", "mended", is_flag=True, help="Leave the one known outlier out of the profiles."
 )
+@click.option(
+    "--compare",
+    "compared",
+    nargs=2,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="PREDICTED MEASURED",
+    help="Set one profile beside another of the same network, and do nothing else.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def main(reference: Path, attainable: float, plans: bool, mended: bool, as_json: bool) -> None:
+def main(
+    reference: Path | None,
+    attainable: float,
+    plans: bool,
+    mended: bool,
+    compared: tuple[Path, Path] | None,
+    as_json: bool,
+) -> None:
     """Set predicted profiles beside measured ones, and plans beside the best ones."""
+    if compared is not None:
+        predicted, measured = (read_profile(path) for path in compared)
+        found = errors(for_rows_of(predicted, measured), measured)
+        click.echo(f"median {found.median:.2f}, p90 {found.p90:.2f}, total {found.total:.2f}")
+        return
+    if reference is None:
+        raise click.UsageError("name the folder of the reference data with --reference")
     rows = list(transfers(reference, attainable))
     losses = list(planning_losses(reference, attainable, mended=mended)) if plans else []
     if as_json:
