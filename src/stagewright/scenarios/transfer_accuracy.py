@@ -118,8 +118,8 @@ def for_rows_of(graph: LayerGraph, other: LayerGraph) -> LayerGraph:
     for x in graph.layers:
         own_bytes = x.activation_parts_bytes[0]
         rows = other.by_id[x.id].activation_parts_bytes[0] / own_bytes if own_bytes else 1.0
-        times = {"forward_ms": rows * x.forward_ms, "backward_ms": rows * x.backward_ms}
-        layers.append(dataclasses.replace(x, **times))
+        forward_ms, backward_ms = rows * x.forward_ms, rows * x.backward_ms
+        layers.append(dataclasses.replace(x, forward_ms=forward_ms, backward_ms=backward_ms))
     return dataclasses.replace(graph, layers=tuple(layers))
 
 
