@@ -40,6 +40,8 @@ def coordinate_levels(program: Program, source: str) -> dict[str, Level]:
     for step in program.steps:
         if not step.sparse:
             continue
+        if step.layer.gives_dense:
+            continue
         before = {levels[x.node] for x in step.operands if isinstance(x, Tensor)}
         try:
             levels[step.node] = _after(step, before)
@@ -69,7 +71,7 @@ def dimension_of(arguments: Mapping[str, Value]) -> int:
 
 def looks_up(step: Step, levels: Mapping[str, Level]) -> bool:
     """Return whether a step asks the coordinate manager for another level than its operand's."""
-    if not step.sparse:
+    if not step.sparse or step.layer.gives_dense:
         return False
     return any(levels[x.node] != levels[step.node] for x in step.reads)
 
@@ -79,7 +81,7 @@ def looked_up_from_before(program: Program, levels: Mapping[str, Level]) -> list
     made_in: dict[Level, int] = {levels[node]: 0 for node in program.inputs if node in levels}
     needed: list[set[Level]] = [set() for _ in range(program.stage_count)]
     for step in program.steps:
-        if not step.sparse:
+        if not step.sparse or step.layer.gives_dense:
             continue
         level = levels[step.node]
         first = made_in.setdefault(level, step.stage)

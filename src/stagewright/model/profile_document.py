@@ -123,8 +123,8 @@ class Measurement(_Part):
         ``thread`` (time that the one thread ran), ``wall``, or ``cuda-events``.
     warm_up, repeats, minibatches
         How often.
-    mark_ms, engine_ms
-        What measuring costs; taken off every time, and off every backward time.
+    overhead_forward_ms, overhead_backward_ms
+        What it costs to run a layer alone; taken off every time.
     """
 
     capture: Name
@@ -132,8 +132,8 @@ class Measurement(_Part):
     warm_up: int
     repeats: int
     minibatches: int
-    mark_ms: Milliseconds
-    engine_ms: Milliseconds
+    overhead_forward_ms: Milliseconds
+    overhead_backward_ms: Milliseconds
 
 
 class WholeStep(_Part):

@@ -181,7 +181,16 @@ def _received(value: Any) -> Any:
 
 
 def _copied(value: Any) -> Any:
-    return value.clone() if isinstance(value, torch.Tensor) else value
+    """Return what may be overwritten in place of a leaf; gradients still reach the leaf."""
+    if not is_sparse(value):
+        return value.clone() if isinstance(value, torch.Tensor) else value
+    import MinkowskiEngine  # noqa: PLC0415
+
+    return MinkowskiEngine.SparseTensor(
+        value.F.clone(),
+        coordinate_map_key=value.coordinate_map_key,
+        coordinate_manager=value.coordinate_manager,
+    )
 
 
 def _sum(gradients: list[torch.Tensor]) -> torch.Tensor:

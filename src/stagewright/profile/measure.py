@@ -5,8 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from statistics import median
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,13 @@ from torch import nn
 from stagewright.profile.clocks import Clock
 from stagewright.profile.layered import run_layered
 from stagewright.profile.network import backward, output_gradients, run_network
-from stagewright.profile.recording import Recording
+from stagewright.profile.recording import Call, Input, Recording, Ref
 from stagewright.profile.values import as_loaded, mapped
 
 Progress = Callable[[int, int], None]
 
-CALIBRATIONS = 200
-CHAIN = 20
+CALIBRATIONS = 60
+CHAINS = (8, 40)
 
 
 @dataclass(frozen=True)
@@ -54,52 +53,47 @@ class Times:
 
 @dataclass(frozen=True)
 class Correction:
-    """What measuring a layer alone costs beyond the layer, in milliseconds.
+    """What it costs to run a layer alone, beyond the layer, in milliseconds.
 
     Attributes
     ----------
-    mark_ms
-        Between two marks of the clock with nothing in between; comes off every time.
-    engine_ms
-        Starting and ending the autograd engine, which a whole step does once; comes off every
-        backward time, the mark included.
+    forward_ms
+        Marks of the clock, and a processor that has done something else meanwhile; comes off
+        every forward time.
+    backward_ms
+        The same, and starting and ending the autograd engine, which a whole step does once; comes
+        off every backward time.
     """
 
-    mark_ms: float
-    engine_ms: float
+    forward_ms: float
+    backward_ms: float
 
 
 def calibrate(clock: Clock, device: torch.device) -> Correction:
-    """Measure what measuring costs.
+    """Measure what measuring costs, on networks of layers so small that little else is left.
 
-    Backward through one view of a number, and through a chain of them, differ by what the views
-    cost; the rest is what the engine takes to start and to end.
+    They are run whole and layer by layer, as the user's network is. What a layer more adds to the
+    one and not to the other is not the layer's.
     """
-    marks = [_between_marks(clock) for _ in range(CALIBRATIONS)]
-    one, many = (
-        median(_backward_through_views(clock, device, length) for _ in range(CALIBRATIONS))
-        for length in (1, 1 + CHAIN)
+    short, long = (_overheads(clock, device, length) for length in CHAINS)
+    forward, back = np.maximum(long - short, 0.0) / (CHAINS[1] - CHAINS[0])
+    return Correction(float(forward), float(back))
+
+
+def _overheads(clock: Clock, device: torch.device, length: int) -> NDArray[np.float64]:
+    """Return how much longer a chain takes layer by layer: forward and backward milliseconds."""
+    model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(length))).to(device)
+    calls = [Call(Input((0, 0)))]
+    calls += [Call(layer, (Ref(k),)) for k, layer in enumerate(model)]
+    inputs = ((torch.ones(4, 4, device=device, requires_grad=True),), {})
+    recording = Recording(tuple(calls), (Ref(length),))
+    runs = _repeated(model, recording, inputs, Plan(CALIBRATIONS // 4, CALIBRATIONS), clock)
+    return np.array(
+        [
+            np.median(runs.forward_ms.sum(axis=1)) - np.median(runs.step_forward_ms),
+            np.median(runs.backward_ms.sum(axis=1)) - np.median(runs.step_backward_ms),
+        ]
     )
-    return Correction(median(marks), max(0.0, one - (many - one) / CHAIN))
-
-
-def _between_marks(clock: Clock) -> float:
-    start = clock.mark()
-    end = clock.mark()
-    clock.finish()
-    return clock.ms(start, end)
-
-
-def _backward_through_views(clock: Clock, device: torch.device, length: int) -> float:
-    result = torch.ones(1, device=device, requires_grad=True)
-    for _ in range(length):
-        result = result.view(1)
-    gradient = torch.ones(1, device=device)
-    start = clock.mark()
-    torch.autograd.backward([result], [gradient])
-    end = clock.mark()
-    clock.finish()
-    return clock.ms(start, end)
 
 
 def measure(
@@ -116,6 +110,24 @@ def measure(
     Whole steps and layered ones take turns, so that what changes on the machine meanwhile
     changes both. Every step gets its input anew; a sparse tensor brings no kernel maps along.
     """
+    runs = _repeated(model, recording, inputs, plan, clock, tell)
+    took = runs.backward_ms > 0
+    return replace(
+        runs,
+        forward_ms=np.maximum(runs.forward_ms - correction.forward_ms, 0.0),
+        backward_ms=np.where(took, np.maximum(runs.backward_ms - correction.backward_ms, 0.0), 0.0),
+    )
+
+
+def _repeated(
+    model: nn.Module,
+    recording: Recording,
+    inputs: Any,
+    plan: Plan,
+    clock: Clock,
+    tell: Progress = lambda done, total: None,  # noqa: ARG005 - nobody listens
+) -> Times:
+    """Run whole and layered steps in turns, and return their times as they are."""
     given = output_gradients(run_network(model, mapped(inputs, as_loaded)))
     rows: list[tuple[Sequence[float], Sequence[float], float, float]] = []
     with _no_collection():
@@ -128,12 +140,7 @@ def measure(
                 rows.append((layered.forward_ms, layered.backward_ms, *whole))
             tell(repeat + 1, plan.warm_up + plan.repeats)
     forward, back, step_forward, step_back = (np.array(x, float) for x in zip(*rows, strict=True))
-    return Times(
-        np.maximum(forward - correction.mark_ms, 0.0),
-        np.maximum(back - correction.engine_ms, 0.0),
-        step_forward,
-        step_back,
-    )
+    return Times(forward, back, step_forward, step_back)
 
 
 def _whole_step(

@@ -13,6 +13,7 @@ from stagewright.profile.recording import Call, Recording, Ref, SizeOf
 from stagewright.profile.spelling import NotSpelled, module_text
 from stagewright.profile.values import Path, at, is_data, tensor_bytes
 
+SHARED, TIED = "shared", "tied"
 IN_PARTS = {"chunk": "Chunk", "unbind": "Select"}
 """Functions whose outputs are written one by one, each as an operator of its own."""
 
@@ -199,24 +200,30 @@ class _Maker:
                 for state in _state_of(module):
                     holders.setdefault(id(state), []).append((node.id, module))
         groups: dict[tuple[str, ...], str] = {}
-        for found in holders.values():
+        for state, found in holders.items():
             if len(found) > 1:
-                same = all(module is found[0][1] for _, module in found)
                 members = tuple(node for node, _ in found)
-                groups[members] = "shared" if same or groups.get(members) == "shared" else "tied"
+                if all(module is found[0][1] for _, module in found):
+                    groups[members] = SHARED
+                elif all(id(getattr(module, "weight", None)) == state for _, module in found):
+                    groups.setdefault(members, TIED)
+                else:
+                    groups[members] = ""
         nodes = list(self.nodes)
         for number, (members, word) in enumerate(groups.items(), start=1):
-            nodes = [
-                replace(x, description=_marked(x.description, word, number))
-                if x.id in members
-                else x
-                for x in nodes
-            ]
+            nodes = [_with_mark(x, word, number) if x.id in members else x for x in nodes]
         return Nodes(tuple(nodes), tuple(groups))
 
 
 def _state_of(module: nn.Module) -> list[Any]:
     return [*module.parameters(), *(x for x in module.buffers() if x.is_floating_point())]
+
+
+def _with_mark(node: Node, word: str, number: int) -> Node:
+    if not word:
+        problem = "it shares a part of its weights other than 'weight' with another layer"
+        return replace(node, problem=node.problem or problem)
+    return replace(node, description=_marked(node.description, word, number))
 
 
 def _marked(description: str, word: str, number: int) -> str:

@@ -155,7 +155,8 @@ class _Reader:
         args, kwargs = self._read(node.args), self._read(node.kwargs)
         if node.op == "call_module":
             name = str(node.target)
-            return self._noted(Call(self.model.get_submodule(name), args, kwargs, name))
+            module = self.model.get_submodule(name)
+            return self._noted(Call(module, args, kwargs, name, is_inplace(module)))
         if node.op == "call_method":
             return self._method(str(node.target), args, kwargs)
         return self._function(node, args, kwargs)
@@ -240,6 +241,12 @@ def _refs(args: Any) -> list[Ref]:
     found: list[Any] = []
     mapped(args, found.append)
     return [x for x in found if isinstance(x, Ref)]
+
+
+def is_inplace(module: nn.Module) -> bool:
+    """Return whether a layer is told to overwrite its operand."""
+    inner = getattr(module, "module", module)
+    return getattr(inner, "inplace", False) is True
 
 
 def _in_place(name: str) -> bool:
