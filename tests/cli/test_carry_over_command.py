@@ -8,7 +8,8 @@ import shutil
 import pytest
 from command_line import TITANV, command, quiet_place  # noqa: F401 - a fixture
 
-from stagewright.model.profile import read_profile
+from builders import chain
+from stagewright.model.profile import format_profile, read_profile
 
 FROM = ("profile", "--from")
 
@@ -77,6 +78,7 @@ def test_a_gpu_of_ones_own(profile, tmp_path):
 
 
 def test_a_plan_takes_the_predicted_profile(profile):
+    profile.write_text(format_profile(chain([2, 3, 1], 100, 10)))
     command(*FROM, profile, "--measured-on", "TitanV", "--as", "V100")
     servers = profile.parent / "servers.txt"
     servers.write_text("Server0\n    TitanV 1 net.txt\n    V100 1 net_V100.txt\n")

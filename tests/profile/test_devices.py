@@ -94,6 +94,7 @@ def test_gpus_of_ones_own_go_before_the_table(tmp_path):
         (f"gpus: {{A: {GOOD.replace('9.0e+12', '0')}}}", "greater than 0 (found 0)"),
         (f"gpus: {{A: {GOOD.replace('9.0e+12', '.inf')}}}", "gpus.A.fp32_flop_per_s: "),
         (f"gpus: {{A: {GOOD[:-1]}, colour: red}}}}", "gpus.A.colour: extra inputs"),
+        (f"gpus: {{../A: {GOOD}}}", "gpus.../A"),
         ("gpus: [", "not valid YAML"),
     ],
 )

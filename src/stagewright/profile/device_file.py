@@ -14,7 +14,8 @@ from stagewright.model.yaml_text import parse_yaml
 from stagewright.profile.devices import Device, Kind
 
 MAX_DEVICES = 1000
-Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^\S+$")]
+Name = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""A GPU's name becomes part of file names."""
 Rate = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
 RateOrNone = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=100_000)]
