@@ -85,7 +85,9 @@ def _run_attention(given: Arguments, values: Sequence[Any], _: bool) -> Any:
 def _method(name: str, argument: str) -> Operator:
     """A method with one whole number, or a few."""
     return Operator(
-        lambda given, names, _: f"{names[0]}.{name}({', '.join(map(str, numbers(given, argument)))})",
+        lambda given, names, _: (
+            f"{names[0]}.{name}({', '.join(map(str, numbers(given, argument)))})"
+        ),
         lambda given, values, _: getattr(values[0], name)(*numbers(given, argument)),
     )
 

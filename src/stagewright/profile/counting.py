@@ -96,9 +96,7 @@ class _Counter:
 
 
 def _operands(call: Call, values: Sequence[Any]) -> list[Any]:
-    return [
-        part for ref in call.reads for _, part in parts(at(values[ref.call], ref.path))
-    ]
+    return [part for ref in call.reads for _, part in parts(at(values[ref.call], ref.path))]
 
 
 def _own_flops(call: Call, values: Sequence[Any], position: int) -> float | None:
