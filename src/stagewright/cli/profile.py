@@ -152,7 +152,7 @@ def profile_command(
 
     \b
     stagewright profile model:build --input data:minibatch -o graph.txt
-    stagewright profile nets/model.py:Net --arg width=32 --input data:clouds --minibatches 20 -o graph.txt
+    stagewright profile nets/model.py:Net --arg width=32 --input data:clouds -o graph.txt
     """
     from stagewright.profile.launch import profile
     from stagewright.profile.request import Request

@@ -71,8 +71,8 @@ def load_instance(
     """Read the profiles that a cluster description names, and join everything.
 
     With a ``quantile``, times and activations are those of that quantile of the minibatches that
-    each profile was measured on. If memory is a rule and a group states none, the published tools' default is assumed, with a
-    note.
+    each profile was measured on. If memory is a rule and a group states none, the published tools'
+    default is assumed, with a note.
     """
     rules = rules or Rules()
     cluster, notes = read.cluster, read.notes
