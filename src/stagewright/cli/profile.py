@@ -163,7 +163,7 @@ def profile_command(
 
     \b
     stagewright profile model:build --input data:minibatch -o graph.txt
-    stagewright profile nets/model.py:Net --arg width=32 --input data:clouds --minibatches 20 -o graph.txt
+    stagewright profile nets/model.py:Net --arg width=32 --input data:clouds -o graph.txt
     stagewright profile --from graph.txt --measured-on V100 --as A100,H100
     """
     carrying: CarryOver = take(CarryOver, values)

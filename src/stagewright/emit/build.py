@@ -240,7 +240,9 @@ class _Builder:
             layer = find_layer(layer.sparse_twin)
         self.names[layer.attribute] = self.names.get(layer.attribute, 0) + 1
         label = f"{layer.attribute}{self.names[layer.attribute]}"
-        step = Step(node, self.stage_of[node], layer, call, arguments, operands, sparse, label, label)
+        step = Step(
+            node, self.stage_of[node], layer, call, arguments, operands, sparse, label, label
+        )
         self.steps.append(step)
         self._by_node[node] = step
         self.values[node] = Tensor(node)
@@ -249,7 +251,9 @@ class _Builder:
 
     def _check_operands(self, layer: LayerType, operands: tuple[Operand, ...]) -> None:
         for position, operand in enumerate(operands):
-            if isinstance(operand, Size) and (layer.name not in {"View", "Reshape"} or position == 0):
+            if isinstance(operand, Size) and (
+                layer.name not in {"View", "Reshape"} or position == 0
+            ):
                 raise InputError(f"{layer.name} reads a size; only View and Reshape do")
             if isinstance(operand, Nothing) and (position == 0 or layer.is_operator):
                 raise InputError(f"{layer.name} has no tensor to work on")

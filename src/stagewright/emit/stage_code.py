@@ -102,7 +102,9 @@ class _StageWriter:
             head = f"self.{step.module} = {step.layer.constructor}("
             lines += layout.bracketed(head, items, ")", 2)
             if step.weight_of:
-                lines.append(f"{layout.INDENT * 2}self.{step.module}.weight = self.{step.weight_of}.weight")
+                lines.append(
+                    f"{layout.INDENT * 2}self.{step.module}.weight = self.{step.weight_of}.weight"
+                )
             if any("ME." in item for item in items):
                 self.imports.append("import MinkowskiEngine as ME")
         if not lines:

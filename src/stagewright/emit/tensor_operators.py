@@ -79,13 +79,17 @@ def _run_attention(given: Arguments, values: Sequence[Any], _: bool) -> Any:
 
     dropout = float(number(given.get("dropout_p", 0.0)))
     causal = given.get("is_causal") is True
-    return functional.scaled_dot_product_attention(*values, dropout_p=dropout, is_causal=causal)
+    return functional.scaled_dot_product_attention(
+        values[0], values[1], values[2], dropout_p=dropout, is_causal=causal
+    )
 
 
 def _method(name: str, argument: str) -> Operator:
     """A method with one whole number, or a few."""
     return Operator(
-        lambda given, names, _: f"{names[0]}.{name}({', '.join(map(str, numbers(given, argument)))})",
+        lambda given, names, _: (
+            f"{names[0]}.{name}({', '.join(map(str, numbers(given, argument)))})"
+        ),
         lambda given, values, _: getattr(values[0], name)(*numbers(given, argument)),
     )
 

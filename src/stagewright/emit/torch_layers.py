@@ -41,9 +41,7 @@ _NORM = "num_features / eps momentum affine track_running_stats bias"
 _MAX_POOL = "kernel_size / stride padding dilation return_indices ceil_mode"
 _AVG_POOL = "kernel_size / stride padding ceil_mode count_include_pad divisor_override"
 _LSTM = "input_size hidden_size num_layers bias batch_first dropout bidirectional proj_size"
-_ATTENTION = (
-    "embed_dim num_heads dropout bias add_bias_kv add_zero_attn kdim vdim batch_first"
-)
+_ATTENTION = "embed_dim num_heads dropout bias add_bias_kv add_zero_attn kdim vdim batch_first"
 
 add_layers(
     *(_nn(f"Conv{d}d", _CONVOLUTION, "conv") for d in (1, 2, 3)),

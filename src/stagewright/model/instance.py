@@ -15,8 +15,8 @@ from stagewright.model.cluster import Cluster
 from stagewright.model.errors import InputError
 from stagewright.model.graph import Layer, LayerGraph
 from stagewright.model.rules import Rules
-from stagewright.model.ties import tie_notes, with_ties
 from stagewright.model.tensors import TimedTensor, check_tensors
+from stagewright.model.ties import tie_notes, with_ties
 
 
 @dataclass(frozen=True)

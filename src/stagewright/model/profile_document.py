@@ -18,7 +18,6 @@ from stagewright.model.errors import InputError
 from stagewright.model.files import is_file, read_text
 from stagewright.model.graph import Layer, LayerGraph
 
-SCHEMA = "stagewright.profile/1"
 SUFFIX = ".profile.json"
 
 Name = Annotated[str, Field(max_length=4_000)]
@@ -177,7 +176,7 @@ class ProfileDocument(_Part):
         Device on which it was measured, if the times were carried over from another; else "".
     """
 
-    schema_: Literal["stagewright.profile/1"] = Field(SCHEMA, alias="schema")
+    schema_: Literal["stagewright.profile/1"] = Field("stagewright.profile/1", alias="schema")
     model: Name
     input: Name
     arguments: dict[str, Name] = {}

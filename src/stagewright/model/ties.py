@@ -18,12 +18,12 @@ _MARK = re.compile(r"\b(shared|tied)=(\d{1,6})(?=[,)])")
 
 
 def tied_layers(graph: LayerGraph) -> tuple[tuple[str, ...], ...]:
-    """Return the groups of layers that hold the same weights, in the order of the graph.
+    r"""Return the groups of layers that hold the same weights, in the order of the graph.
 
     >>> from stagewright.model.profile import parse_profile
     >>> text = "-- forward_compute_time=1, backward_compute_time=1, activation_size=1, "
     >>> node = "{0} -- Linear(8, 8, shared=1) " + text + "parameter_size=1"
-    >>> tied_layers(parse_profile("\\n".join(node.format(x) for x in "ab")))
+    >>> tied_layers(parse_profile("\n".join(node.format(x) for x in "ab")))
     (('a', 'b'),)
     """
     groups: dict[str, list[str]] = {}

@@ -96,9 +96,7 @@ class _Counter:
 
 
 def _operands(call: Call, values: Sequence[Any]) -> list[Any]:
-    return [
-        part for ref in call.reads for _, part in parts(at(values[ref.call], ref.path))
-    ]
+    return [part for ref in call.reads for _, part in parts(at(values[ref.call], ref.path))]
 
 
 def _own_flops(call: Call, values: Sequence[Any], position: int) -> float | None:
@@ -107,15 +105,15 @@ def _own_flops(call: Call, values: Sequence[Any], position: int) -> float | None
     if module is None:
         return None
     if isinstance(module, nn.LSTM):
-        steps = features(_operands(call, values)[0]).numel() / module.input_size
-        return 2.0 * steps * _matrices(module)
+        steps = features(_operands(call, values)[0]).numel() / int(module.input_size)
+        return float(2.0 * steps * _matrices(module))
     if not is_of_minkowski(module) or not hasattr(module, "kernel_generator"):
         return None
-    pairs = _pairs(module, call, values, position)
+    pairs = float(_pairs(module, call, values, position))
     if type(module).__name__ == "MinkowskiChannelwiseConvolution":
-        return 2.0 * pairs * features(values[position]).shape[1]
+        return float(2.0 * pairs * features(values[position]).shape[1])
     if hasattr(module, "in_channels") and hasattr(module, "out_channels"):
-        return 2.0 * pairs * module.in_channels * module.out_channels
+        return float(2.0 * pairs * module.in_channels * module.out_channels)
     return None
 
 

@@ -132,11 +132,10 @@ class _LayeredStep:
             outputs = self.outputs[position]
             known = [path for path in outputs if path in arrived]
             if known:
+                ends = tuple(outputs[path] for path in known)
                 with around(position):
                     start = self.clock.mark()
-                    torch.autograd.backward(
-                        [outputs[path] for path in known], [_sum(arrived[path]) for path in known]
-                    )
+                    _run_engine(ends, tuple(_sum(arrived[path]) for path in known))
                     end = self.clock.mark()
                 self.marks[1][position] = (start, end)
             outputs.clear()
@@ -190,6 +189,17 @@ def _copied(value: Any) -> Any:
         value.F.clone(),
         coordinate_map_key=value.coordinate_map_key,
         coordinate_manager=value.coordinate_manager,
+    )
+
+
+def _run_engine(ends: tuple[torch.Tensor, ...], gradients: tuple[torch.Tensor, ...]) -> None:
+    """Run backward as ``torch.autograd.backward`` does after it has checked its arguments.
+
+    The checks take longer than a small layer does.
+    """
+    engine = torch.autograd.Variable._execution_engine  # noqa: SLF001
+    engine.run_backward(
+        ends, gradients, False, False, (), allow_unreachable=True, accumulate_grad=True
     )
 
 

@@ -7,20 +7,48 @@ from collections.abc import Collection
 
 from torch import nn
 
-LAYERS = frozenset(
-    """
-    Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d
-    BatchNorm1d BatchNorm2d BatchNorm3d InstanceNorm1d InstanceNorm2d InstanceNorm3d
-    LayerNorm GroupNorm LocalResponseNorm RMSNorm
-    MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d
-    AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d
-    AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d
-    ZeroPad1d ZeroPad2d ZeroPad3d ReflectionPad1d ReflectionPad2d ReflectionPad3d
-    Linear Embedding Flatten Identity Upsample PixelShuffle Softmax LogSoftmax
-    ReLU ReLU6 LeakyReLU ELU SiLU GELU Hardswish PReLU Sigmoid Tanh Dropout Dropout2d
-    LSTM MultiheadAttention
-    """.split()
+_IN_EACH_DIMENSION = (
+    "Conv",
+    "ConvTranspose",
+    "BatchNorm",
+    "InstanceNorm",
+    "MaxPool",
+    "AvgPool",
+    "AdaptiveAvgPool",
+    "AdaptiveMaxPool",
+    "ZeroPad",
+    "ReflectionPad",
 )
+_OTHERS = (
+    "LayerNorm",
+    "GroupNorm",
+    "LocalResponseNorm",
+    "RMSNorm",
+    "Linear",
+    "Embedding",
+    "Flatten",
+    "Identity",
+    "Upsample",
+    "PixelShuffle",
+    "Softmax",
+    "LogSoftmax",
+    "ReLU",
+    "ReLU6",
+    "LeakyReLU",
+    "ELU",
+    "SiLU",
+    "GELU",
+    "Hardswish",
+    "PReLU",
+    "Sigmoid",
+    "Tanh",
+    "Dropout",
+    "Dropout2d",
+    "LSTM",
+    "MultiheadAttention",
+)
+
+LAYERS = frozenset([*(f"{x}{d}d" for x in _IN_EACH_DIMENSION for d in (1, 2, 3)), *_OTHERS])
 """Layers of torch.nn that written packages can hold; all others are looked into."""
 
 
@@ -50,7 +78,7 @@ class Leaves:
 
 
 def is_of_minkowski(module: nn.Module) -> bool:
-    """Return whether a module is one of MinkowskiEngine's own layers, not a network made of them."""
+    """Return whether a module is one of MinkowskiEngine's own layers."""
     engine = sys.modules.get("MinkowskiEngine")
     return engine is not None and getattr(engine, type(module).__name__, None) is type(module)
 

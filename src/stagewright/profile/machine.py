@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import torch
 
-from stagewright import __version__
 from stagewright.model.errors import InputError
 from stagewright.model.profile_document import Device
 
@@ -71,7 +71,7 @@ def versions() -> dict[str, str]:
     """Return the versions of Python, Stagewright, torch and MinkowskiEngine."""
     found = {
         "python": platform.python_version(),
-        "stagewright": __version__,
+        "stagewright": metadata.version("stagewright"),
         "torch": str(torch.__version__),
     }
     engine = sys.modules.get("MinkowskiEngine")

@@ -85,7 +85,7 @@ def _overheads(clock: Clock, device: torch.device, length: int) -> NDArray[np.fl
     model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(length))).to(device)
     calls = [Call(Input((0, 0)))]
     calls += [Call(layer, (Ref(k),)) for k, layer in enumerate(model)]
-    inputs = ((torch.ones(4, 4, device=device, requires_grad=True),), {})
+    inputs: Any = ((torch.ones(4, 4, device=device, requires_grad=True),), {})
     recording = Recording(tuple(calls), (Ref(length),))
     runs = _repeated(model, recording, inputs, Plan(CALIBRATIONS // 4, CALIBRATIONS), clock)
     return np.array(

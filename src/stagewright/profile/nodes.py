@@ -11,7 +11,7 @@ from torch import nn
 from stagewright.profile.operators import Operand, Spelled, function_name, function_text
 from stagewright.profile.recording import Call, Recording, Ref, SizeOf
 from stagewright.profile.spelling import NotSpelled, module_text
-from stagewright.profile.values import Path, at, is_data, tensor_bytes
+from stagewright.profile.values import at, is_data, tensor_bytes
 
 SHARED, TIED = "shared", "tied"
 IN_PARTS = {"chunk": "Chunk", "unbind": "Select"}
@@ -121,7 +121,7 @@ class _Maker:
         return sum(tensor_bytes(x) for x in fresh)
 
     def _source(self, operand: Operand) -> str:
-        """Return the node that gives an operand; sizes and parts become nodes when they are read."""
+        """Return the node that gives an operand; a size or a part becomes one when it is read."""
         if operand in self.known:
             return self.known[operand]
         if isinstance(operand, SizeOf):

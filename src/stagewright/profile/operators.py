@@ -75,7 +75,7 @@ def function_name(call: Call) -> str:
     """Return the plain name of a function: ``add`` for ``__iadd__``, ``add_`` and ``add``."""
     name = str(getattr(call.target, "__name__", type(call.target).__name__))
     reflected = name.startswith("__r") and name[3:-2] in _REFLECTED
-    plain = name[3:-2] if reflected or name[2:3] == "i" and name[3:-2] in _REFLECTED else name
+    plain = name[3:-2] if reflected or (name[2:3] == "i" and name[3:-2] in _REFLECTED) else name
     return plain.strip("_") if call.target is not operator.getitem else "getitem"
 
 
@@ -177,7 +177,7 @@ def _view(word: str) -> Speller:
     return spell
 
 
-def _concat(_: Call, given: Arguments, look: Look) -> Spelled:
+def _concat(_: Call, given: Arguments, __: Look) -> Spelled:
     tensors = given.get(0, "tensors")
     if isinstance(tensors, Ref):
         tensors = [x for x in given.args if isinstance(x, Ref)]
@@ -228,9 +228,9 @@ def _indexed(_: Call, given: Arguments, __: Look) -> Spelled:
     index = given.get(1, "index")
     if isinstance(index, int):
         return Spelled(f"Select(0, {index})", (_tensor(given),))
-    if isinstance(index, tuple) and index and isinstance(index[-1], int):
-        if all(x == slice(None) for x in index[:-1]):
-            return Spelled(f"Select({len(index) - 1}, {index[-1]})", (_tensor(given),))
+    whole = isinstance(index, tuple) and all(x == slice(None) for x in index[:-1])
+    if whole and isinstance(index[-1], int):
+        return Spelled(f"Select({len(index) - 1}, {index[-1]})", (_tensor(given),))
     raise NotSpelled("such an index")
 
 

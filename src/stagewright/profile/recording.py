@@ -198,4 +198,4 @@ class Recording:
 
 
 class CannotRecord(Exception):
-    """This way of recording does not fit the network; another may."""
+    """One way of recording does not fit the network; another may."""

@@ -141,7 +141,8 @@ def _bidirectional(module: Any) -> str:
 
 def _recurrent_attention(module: Any) -> str:
     def linear(layer: nn.Linear) -> str:
-        return f"Linear(in_features={layer.in_features}, out_features={layer.out_features}, bias=False)"
+        widths = f"in_features={layer.in_features}, out_features={layer.out_features}"
+        return f"Linear({widths}, bias=False)"
 
     return (
         f"RecurrentAttention(  (rnn): LSTM({module.rnn.input_size}, {module.rnn.hidden_size})"

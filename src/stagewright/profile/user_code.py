@@ -167,7 +167,11 @@ def _takes_number(factory: Any, named: Mapping[str, Any]) -> bool:
 
 
 def _called(
-    factory: Any, text: str, named: Mapping[str, Any], option: str, positional: list[int] | None = None
+    factory: Any,
+    text: str,
+    named: Mapping[str, Any],
+    option: str,
+    positional: list[int] | None = None,
 ) -> Any:
     if not callable(factory):
         raise InputError(

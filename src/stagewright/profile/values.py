@@ -60,7 +60,7 @@ def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def tensor_bytes(tensor: torch.Tensor) -> int:
     """Return the bytes of a tensor's elements."""
-    return tensor.numel() * tensor.element_size()
+    return int(tensor.numel() * tensor.element_size())
 
 
 def parts_bytes(value: Any) -> tuple[float, ...]:

@@ -213,7 +213,9 @@ def _replaced(engine: Any, change: Callable[[Callable[..., Any]], Any]) -> Itera
         if engine is not None:
             functional = engine.MinkowskiFunctional
             wanted = sparse_functions()
-            wanted |= {k: v for k, v in vars(functional).items() if _is_function_of(functional, k, v)}
+            wanted |= {
+                k: v for k, v in vars(functional).items() if _is_function_of(functional, k, v)
+            }
             by_id = {id(value): change(value) for value in wanted.values()}
             for module in list(sys.modules.values()):
                 for key, value in list(getattr(module, "__dict__", {}).items()):

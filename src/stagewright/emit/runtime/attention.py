@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Attention(nn.MultiheadAttention):
-    """``nn.MultiheadAttention`` that does not return its weights, and so need not form them."""
+    """``nn.MultiheadAttention`` that need not form the weights that it attends with."""
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Return the attended values, of the shape of ``query``."""
