@@ -11,14 +11,15 @@ from stagewright.model.graph import Layer, LayerGraph
 from stagewright.model.instance import Instance, build_instance
 from stagewright.model.profile import read_profile
 from stagewright.model.server_file import ClusterFile, read_server_file
+from stagewright.profile.devices import Device
+from stagewright.profile.roofline import Work
 from stagewright.scenarios.minkvgg import Clouds, Kind, MinkLayer, Tensor
 from stagewright.scenarios.roofline import (
     BANDWIDTH_EFFICIENCY,
     COMPUTE_EFFICIENCY,
     GPUS,
     LAUNCH_S,
-    Gpu,
-    Work,
+    Launched,
     derive_profile,
     main,
     profile_files,
@@ -29,7 +30,7 @@ SAMPLES = Path(__file__).parents[1] / "hete_files"
 PROFILES = SAMPLES / "profiles"
 REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
 CLOUDS = Clouds()
-SLOW = Gpu("slow", 1e9, 1e9)
+SLOW = Device("slow", 1e9, 1e9, memory_bytes=1e9, clock_hz=1e9)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_profiles_differ_in_times_only(graphs: list[LayerGraph]) -> None:
 
 
 def test_a_faster_card_is_no_slower_on_any_layer() -> None:
-    slow, fast = (derive_profile(g) for g in (SLOW, dataclasses.replace(SLOW, flop_per_s=2e9)))
+    slow, fast = (derive_profile(g) for g in (SLOW, dataclasses.replace(SLOW, fp32_flop_per_s=2e9)))
     faster = [a.total_ms > b.total_ms for a, b in zip(slow.layers, fast.layers, strict=True)]
     assert all(a.total_ms >= b.total_ms for a, b in zip(slow.layers, fast.layers, strict=True))
     assert any(faster)
@@ -92,8 +93,8 @@ def test_a_faster_card_is_no_slower_on_any_layer() -> None:
 
 def test_the_larger_of_the_two_times_counts() -> None:
     launches_ms = 3 * LAUNCH_S * 1000
-    arithmetic = Work(flops=1e9, bytes_moved=1, launches=3).time_ms(SLOW)
-    traffic = Work(flops=1, bytes_moved=1e9, launches=3).time_ms(SLOW)
+    arithmetic = Launched(Work(flops=1e9, moved_bytes=1), launches=3).time_ms(SLOW)
+    traffic = Launched(Work(flops=1, moved_bytes=1e9), launches=3).time_ms(SLOW)
     assert arithmetic == pytest.approx(1000 / COMPUTE_EFFICIENCY + launches_ms, abs=1e-3)
     assert traffic == pytest.approx(1000 / BANDWIDTH_EFFICIENCY + launches_ms, abs=1e-3)
 
@@ -103,8 +104,9 @@ def test_work_of_a_convolution() -> None:
     forward, backward = work(layer, CLOUDS)
     pairs = 106_500 * 12.5
     assert layer.parameter_bytes == 884_736
-    assert forward == Work(2 * pairs * 64 * 128, pairs * (3 * 64 + 4 * 128) * 4 + 884_736, 81)
-    assert backward == Work(2 * forward.flops, 2 * forward.bytes_moved, 162)
+    moved_bytes = pairs * (3 * 64 + 4 * 128) * 4 + 884_736
+    assert forward == Launched(Work(2 * pairs * 64 * 128, moved_bytes), 81)
+    assert backward == Launched(forward.work.times(2), 162)
 
 
 def test_a_convolution_without_voxels_is_refused() -> None:
@@ -121,7 +123,7 @@ def test_activations_carry_coordinates_until_the_global_pooling() -> None:
 def test_readme_states_the_figures_of_the_script() -> None:
     text = (SAMPLES / "README.md").read_text(encoding="utf-8")
     for gpu in GPUS:
-        peak, bandwidth = gpu.flop_per_s / 1e12, gpu.bytes_per_s / 1e9
+        peak, bandwidth = gpu.fp32_flop_per_s / 1e12, gpu.memory_bytes_per_s / 1e9
         total_ms = derive_profile(gpu).total_ms
         assert f"\n| {gpu.name} | {peak:g} | {bandwidth:g} | {total_ms:.1f} |\n" in text
     for stride in (1, 2, 4, 8, 16):

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 from emit_networks import Text, staged
 
-from stagewright.emit.describe import Call, Enumerated, parse_description
 from stagewright.emit.package import package_files
+from stagewright.model.describe import Call, Enumerated, parse_description
 from stagewright.model.errors import InputError
 
 

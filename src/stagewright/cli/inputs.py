@@ -29,6 +29,7 @@ class Inputs(Demands):
     no_transfers: bool
     no_overlap: bool
     dispatch: Literal["equal", "proportional"]
+    quantile: float | None
 
 
 def load_problem(inputs: Inputs) -> Problem:
@@ -63,7 +64,7 @@ def load_problem(inputs: Inputs) -> Problem:
             f"the cluster has {read.cluster.gpu_count:,} GPUs; expected at most {MAX_GPUS:,}",
             source=inputs.servers or inputs.file,
         )
-    instance = load_instance(read, constraints.rules())
+    instance = load_instance(read, constraints.rules(), inputs.quantile)
     return Problem(constraints.applied_to(instance), cost_model)
 
 

@@ -120,6 +120,13 @@ def problem_options(function: Function) -> Function:
                 show_default=True,
                 help="How minibatches are dealt to unlike replicas of a stage.",
             ),
+            click.option(
+                "--quantile",
+                type=Real(min=0, max=1),
+                metavar="Q",
+                help="Plan for this quantile of the minibatches, such as 0.95, where profiles were "
+                "measured on several.  [default: the mean]",
+            ),
         )
     ):
         function = decorate(function)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from stagewright.emit.describe import Call, Value, parse_description
 from stagewright.emit.layers import LayerType, Takes, find_layer
 from stagewright.emit.operators import whole
 from stagewright.emit.program import Nothing, Operand, Program, Size, Step, Tensor
+from stagewright.emit.ties import Ties, settled, without_ties
+from stagewright.model.describe import Call, Value, parse_description
 from stagewright.model.errors import InputError, printable
 from stagewright.model.graph import LayerGraph
 
@@ -48,6 +49,7 @@ class _Builder:
         self.inputs = self._inputs()
         self.stage_of = self._stages(stage_of)
         self.calls: dict[str, Call] = {}
+        self.ties: dict[str, Ties] = {}
         self.values: dict[str, Operand] = {node: Tensor(node) for node in self.inputs}
         self.sparse: set[str] = set()
         self.steps: list[Step] = []
@@ -63,7 +65,8 @@ class _Builder:
         for layer in self.graph.layers:
             if layer.id not in self.inputs:
                 try:
-                    self.calls[layer.id] = parse_description(layer.description)
+                    call, ties = without_ties(parse_description(layer.description))
+                    self.calls[layer.id], self.ties[layer.id] = call, ties
                     find_layer(self.calls[layer.id].name)
                 except InputError as error:
                     raise self.fail(layer.id, error.message, error.hint) from None
@@ -76,7 +79,7 @@ class _Builder:
                     raise
                 raise self.fail(node, error.message, error.hint) from None
         return Program(
-            tuple(self.steps),
+            settled(self.steps, self.ties, self.source),
             self.inputs,
             self._outputs(),
             1 + max(self.stage_of.values(), default=0),
@@ -175,7 +178,7 @@ class _Builder:
                 return
             if "index" not in arguments:
                 layer, call = self._unrecorded_slice(node)
-        if call.name == "View":
+        if call.name in {"View", "Reshape"}:
             operands.sort(key=lambda x: isinstance(x, Size))
         self._step(node, layer, call, arguments, tuple(operands))
 
@@ -237,17 +240,21 @@ class _Builder:
             layer = find_layer(layer.sparse_twin)
         self.names[layer.attribute] = self.names.get(layer.attribute, 0) + 1
         label = f"{layer.attribute}{self.names[layer.attribute]}"
-        step = Step(node, self.stage_of[node], layer, call, arguments, operands, sparse, label)
+        step = Step(
+            node, self.stage_of[node], layer, call, arguments, operands, sparse, label, label
+        )
         self.steps.append(step)
         self._by_node[node] = step
         self.values[node] = Tensor(node)
-        if sparse:
+        if sparse and not layer.gives_dense:
             self.sparse.add(node)
 
     def _check_operands(self, layer: LayerType, operands: tuple[Operand, ...]) -> None:
         for position, operand in enumerate(operands):
-            if isinstance(operand, Size) and (layer.name != "View" or position == 0):
-                raise InputError(f"{layer.name} reads a size; only View does")
+            if isinstance(operand, Size) and (
+                layer.name not in {"View", "Reshape"} or position == 0
+            ):
+                raise InputError(f"{layer.name} reads a size; only View and Reshape do")
             if isinstance(operand, Nothing) and (position == 0 or layer.is_operator):
                 raise InputError(f"{layer.name} has no tensor to work on")
             if not isinstance(operand, Tensor) or operand.node in self.inputs:

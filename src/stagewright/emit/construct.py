@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from stagewright.emit.coordinates import dimension_of, spatial_dimension
-from stagewright.emit.describe import Call, Value
 from stagewright.emit.layers import find_layer
 from stagewright.emit.program import Program, Step, Tensor
+from stagewright.model.describe import Call, Value
 from stagewright.model.errors import InputError
 
 Arguments = tuple[tuple[Value, ...], dict[str, Value]]

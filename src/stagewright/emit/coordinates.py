@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stagewright.emit.describe import Value
 from stagewright.emit.layers import Motion
 from stagewright.emit.program import Program, Step, Tensor
+from stagewright.model.describe import Value
 from stagewright.model.errors import InputError, printable
 
 Level = tuple[int, ...]
@@ -39,6 +39,8 @@ def coordinate_levels(program: Program, source: str) -> dict[str, Level]:
     levels: dict[str, Level] = {sparse_inputs[0]: (1,) * spatial_dimension(program)}
     for step in program.steps:
         if not step.sparse:
+            continue
+        if step.layer.gives_dense:
             continue
         before = {levels[x.node] for x in step.operands if isinstance(x, Tensor)}
         try:
@@ -69,7 +71,7 @@ def dimension_of(arguments: Mapping[str, Value]) -> int:
 
 def looks_up(step: Step, levels: Mapping[str, Level]) -> bool:
     """Return whether a step asks the coordinate manager for another level than its operand's."""
-    if not step.sparse:
+    if not step.sparse or step.layer.gives_dense:
         return False
     return any(levels[x.node] != levels[step.node] for x in step.reads)
 
@@ -79,7 +81,7 @@ def looked_up_from_before(program: Program, levels: Mapping[str, Level]) -> list
     made_in: dict[Level, int] = {levels[node]: 0 for node in program.inputs if node in levels}
     needed: list[set[Level]] = [set() for _ in range(program.stage_count)]
     for step in program.steps:
-        if not step.sparse:
+        if not step.sparse or step.layer.gives_dense:
             continue
         level = levels[step.node]
         first = made_in.setdefault(level, step.stage)

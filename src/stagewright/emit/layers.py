@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stagewright.emit.describe import Call, Value
+from stagewright.model.describe import Call, Value
 from stagewright.model.errors import InputError
 
 MANY = 64
@@ -60,6 +60,8 @@ class LayerType:
         Whether its backward pass reads its own output, which then must not be overwritten.
     sparse_twin
         The layer that does the same to the features of a sparse tensor, if there is one.
+    gives_dense
+        Whether it takes a sparse tensor and gives a dense one.
     parts
         Modules inside that the description must show; the written code takes their figures.
     """
@@ -77,6 +79,7 @@ class LayerType:
     motion: Motion = Motion.STAY
     saves_output: bool = True
     sparse_twin: str = ""
+    gives_dense: bool = False
     parts: tuple[str, ...] = ()
 
     @property

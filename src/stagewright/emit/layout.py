@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from stagewright.emit.describe import Enumerated, Value
+from stagewright.model.describe import Enumerated, Value
 
 WIDTH = 88
 INDENT = "    "

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stagewright.emit.describe import Value
 from stagewright.emit.layers import MANY, LayerType, Takes, add_layers
+from stagewright.model.describe import Value
 from stagewright.model.errors import InputError
 
 TORCH = "import torch"
@@ -83,6 +83,10 @@ def _run_view(arguments: Arguments, values: Sequence[Any], _: bool) -> Any:
     return tensor.reshape(*sizes, *numbers(arguments, "size"))
 
 
+def _write_reshape(arguments: Arguments, operands: Sequence[str], _: bool) -> str:
+    return _write_view(arguments, operands, _).replace(".view(", ".reshape(", 1)
+
+
 def _dims(arguments: Arguments) -> tuple[int, int]:
     return whole(arguments["dim0"], "a dimension"), whole(arguments["dim1"], "a dimension")
 
@@ -115,6 +119,7 @@ OPERATORS: dict[str, Operator] = {
     "Mul": Operator(lambda _, names, __: " * ".join(names), _run_product),
     "Concat": Operator(_write_concat, _run_concat, lambda sparse: MINKOWSKI if sparse else TORCH),
     "View": Operator(_write_view, _run_view),
+    "Reshape": Operator(_write_reshape, _run_view),
     "Transpose": Operator(
         lambda given, names, _: f"{names[0]}.transpose{_dims(given)}",
         lambda given, values, _: values[0].transpose(*_dims(given)),
@@ -167,6 +172,13 @@ add_layers(
     _operator("Concat", "dim", attribute="concat", takes=Takes.EITHER, operands=(2, MANY)),
     _operator(
         "View",
+        " ".join(f"size{k}" for k in range(8)),
+        attribute="view",
+        operands=(1, 8),
+        saves_output=True,
+    ),
+    _operator(
+        "Reshape",
         " ".join(f"size{k}" for k in range(8)),
         attribute="view",
         operands=(1, 8),

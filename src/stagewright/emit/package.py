@@ -179,7 +179,11 @@ def package_files(
 
 
 def _runtime_files(cut: Partition, files: dict[str, str], target: Target) -> dict[str, str]:
-    wanted = [x for x in ("sparse", "sequence") if any(f"from .{x} " in y for y in files.values())]
+    wanted = [
+        x
+        for x in ("attention", "sparse", "sequence")
+        if any(f"from .{x} " in y for y in files.values())
+    ]
     if target == "torch":
         wanted += ["transfer", "pipeline", "library_schedule", "train"]
         wanted += ["sparse"] if cut.is_sparse and "sparse" not in wanted else []

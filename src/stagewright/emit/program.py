@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from stagewright.emit.describe import Call, Value
 from stagewright.emit.layers import LayerType
+from stagewright.model.describe import Call, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,11 @@ class Step:
     sparse
         Whether it works on sparse tensors.
     label
-        Name of its module and its output in the written code, unique in the program.
+        Name of its output in the written code, unique in the program.
+    module
+        Name of its module there; steps of the same weights may have one module.
+    weight_of
+        The module whose ``weight`` its own module takes over, or "".
     """
 
     node: str
@@ -65,6 +69,8 @@ class Step:
     operands: tuple[Operand, ...]
     sparse: bool
     label: str
+    module: str
+    weight_of: str = ""
 
     @property
     def reads(self) -> tuple[Tensor, ...]:

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from stagewright.emit.construct import constructor_arguments
-from stagewright.emit.describe import Enumerated, Value
 from stagewright.emit.operators import OPERATORS
 from stagewright.emit.program import Nothing, Operand, Program, Size, Step, Tensor
+from stagewright.model.describe import Enumerated, Value
 
 
 class Reference(nn.Module):
@@ -31,13 +31,13 @@ class Reference(nn.Module):
     def __init__(self, program: Program) -> None:
         super().__init__()
         self.program = program
-        self.layers = nn.ModuleDict(
-            {
-                step.label: make_module(program, step)
-                for step in program.steps
-                if not step.layer.is_operator
-            }
-        )
+        self.layers = nn.ModuleDict()
+        for step in program.steps:
+            if step.layer.is_operator or step.module in self.layers:
+                continue
+            self.layers[step.module] = make_module(program, step)
+            if step.weight_of:
+                self.layers[step.module].weight = self.layers[step.weight_of].weight
 
     def run(self, inputs: Sequence[Any]) -> dict[Tensor, Any]:
         """Return every value of one forward pass."""
@@ -49,7 +49,7 @@ class Reference(nn.Module):
                 operator = OPERATORS[step.layer.name]
                 result = operator.run(step.arguments, operands, step.sparse)
             else:
-                result = self.layers[step.label](*operands)
+                result = self.layers[step.module](*operands)
             if step.layer.outputs:
                 values.update({Tensor(step.node, k): x for k, x in enumerate(result)})
             else:
@@ -82,8 +82,8 @@ def _constructor(step: Step) -> Any:
     if step.layer.constructor.startswith("ME."):
         return getattr(importlib.import_module("MinkowskiEngine"), name)
     module = step.layer.imports.split()[1]
-    if module == ".sequence":
-        module = "stagewright.emit.runtime.sequence"
+    if module.startswith("."):
+        module = f"stagewright.emit.runtime{module}"
     return getattr(importlib.import_module(module), name)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from stagewright.emit.describe import Value
 from stagewright.emit.program import Program, Step, Tensor
 from stagewright.emit.reference import Reference
+from stagewright.model.describe import Value
 from stagewright.model.errors import InputError
 
 BATCH = 2

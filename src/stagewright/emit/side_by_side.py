@@ -41,7 +41,7 @@ def compare(
     if cut.is_sparse:
         _without_dropout([reference, *stages])
     _copy_weights(reference, stages, cut)
-    batch = list(inputs()) if inputs else sample_inputs(cut.program, seed, dtype)
+    batch = as_sequence(inputs()) if inputs else sample_inputs(cut.program, seed, dtype)
     batch = [_cast(x, dtype) for x in batch]
     criterion = _Criterion(seed)
     run = _Run(cut, reference, stages, TOLERANCE[precision])
@@ -49,6 +49,13 @@ def compare(
     run.backward()
     run.parameters_and_statistics()
     return run.report()
+
+
+def as_sequence(made: Any) -> list[Any]:
+    """Return the inputs of a network, given one of them alone, all of them, or all by name."""
+    if isinstance(made, torch.Tensor) or is_sparse(made):
+        return [made]
+    return list(made.values() if isinstance(made, dict) else made)
 
 
 class _Criterion:
@@ -173,15 +180,15 @@ class _Run:
             for step in self.cut.program.stages[k]:
                 if step.layer.is_operator:
                     continue
-                expected = self.reference.layers[step.label]
-                module = getattr(self.stages[k], step.label)
+                expected = self.reference.layers[step.module]
+                module = getattr(self.stages[k], step.module)
                 theirs = dict(module.named_parameters())
                 for name, parameter in expected.named_parameters():
-                    what = f"gradient of {step.label}.{name}"
+                    what = f"gradient of {step.module}.{name}"
                     self._compare(k, what, parameter.grad, theirs[name].grad)
                 buffers = dict(module.named_buffers())
                 for name, buffer in expected.named_buffers():
-                    self._compare(k, f"{step.label}.{name}", buffer, buffers[name])
+                    self._compare(k, f"{step.module}.{name}", buffer, buffers[name])
 
     def _compare(
         self, stage: int, what: str, expected: torch.Tensor | None, found: torch.Tensor | None
@@ -271,18 +278,18 @@ def _without_dropout(networks: Iterable[nn.Module]) -> None:
 def _copy_weights(reference: Reference, stages: list[nn.Module], cut: Partition) -> None:
     for k, stage in enumerate(stages):
         steps = [step for step in cut.program.stages[k] if not step.layer.is_operator]
-        labels = {step.label for step in steps}
+        labels = {step.module for step in steps}
         children = {name for name, _ in stage.named_children()}
         if children != labels:
             odd = sorted(children ^ labels)[0]
             raise InputError(f"stage {k}: the module '{odd}' is not on both sides")
         for step in steps:
-            state = reference.layers[step.label].state_dict()
+            state = reference.layers[step.module].state_dict()
             try:
-                getattr(stage, step.label).load_state_dict(state)
+                getattr(stage, step.module).load_state_dict(state)
             except RuntimeError as error:
                 text = str(error).replace("\n", " ")
-                raise InputError(f"stage {k}: the weights of {step.label}: {text}") from None
+                raise InputError(f"stage {k}: the weights of {step.module}: {text}") from None
 
 
 def _features(value: Any) -> torch.Tensor:

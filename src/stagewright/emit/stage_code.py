@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from stagewright.emit import layout
 from stagewright.emit.boundaries import Coordinates, Crossing, Partition
 from stagewright.emit.construct import constructor_arguments
@@ -92,15 +94,17 @@ class _StageWriter:
 
     def _init(self) -> list[str]:
         lines = []
-        for step in self.steps:
-            if step.layer.is_operator:
-                continue
+        for step in _with_modules(self.steps):
             self.imports.append(step.layer.imports)
             args, kwargs = constructor_arguments(self.program, step)
             items = [layout.literal(x) for x in args]
             items += [f"{key}={layout.literal(x)}" for key, x in kwargs.items()]
-            head = f"self.{step.label} = {step.layer.constructor}("
+            head = f"self.{step.module} = {step.layer.constructor}("
             lines += layout.bracketed(head, items, ")", 2)
+            if step.weight_of:
+                lines.append(
+                    f"{layout.INDENT * 2}self.{step.module}.weight = self.{step.weight_of}.weight"
+                )
             if any("ME." in item for item in items):
                 self.imports.append("import MinkowskiEngine as ME")
         if not lines:
@@ -144,7 +148,7 @@ class _StageWriter:
             return self._assignment(names[0], code)
         while operands and operands[-1] == "None":
             operands.pop()
-        return layout.bracketed(f"{', '.join(names)} = self.{step.label}(", operands, ")", 2)
+        return layout.bracketed(f"{', '.join(names)} = self.{step.module}(", operands, ")", 2)
 
     def _assignment(self, name: str, code: str) -> list[str]:
         """Lay ``name = code`` out; a call that is too long is broken at its brackets."""
@@ -175,3 +179,12 @@ class _StageWriter:
         if crossing in self.arriving:
             return crossing_name(self.partition, crossing)
         return f"{self.names[self.carriers[crossing]]}.C"
+
+
+def _with_modules(steps: Iterable[Step]) -> Iterator[Step]:
+    """Yield the first step of each module."""
+    seen: set[str] = set()
+    for step in steps:
+        if not step.layer.is_operator and step.module not in seen:
+            seen.add(step.module)
+            yield step

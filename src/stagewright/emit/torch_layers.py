@@ -41,6 +41,7 @@ _NORM = "num_features / eps momentum affine track_running_stats bias"
 _MAX_POOL = "kernel_size / stride padding dilation return_indices ceil_mode"
 _AVG_POOL = "kernel_size / stride padding ceil_mode count_include_pad divisor_override"
 _LSTM = "input_size hidden_size num_layers bias batch_first dropout bidirectional proj_size"
+_ATTENTION = "embed_dim num_heads dropout bias add_bias_kv add_zero_attn kdim vdim batch_first"
 
 add_layers(
     *(_nn(f"Conv{d}d", _CONVOLUTION, "conv") for d in (1, 2, 3)),
@@ -56,6 +57,7 @@ add_layers(
     _nn("Linear", "in_features out_features / bias", "fc"),
     _nn("Embedding", "num_embeddings embedding_dim / padding_idx", "embedding"),
     _nn("LayerNorm", "normalized_shape / eps elementwise_affine bias", "norm"),
+    _nn("RMSNorm", "normalized_shape / eps elementwise_affine", "norm"),
     _nn("GroupNorm", "num_groups num_channels / eps affine", "norm"),
     _nn("LocalResponseNorm", "size / alpha beta k", "norm"),
     _nn("Flatten", "/ start_dim end_dim", "flatten", saves_output=True),
@@ -82,6 +84,16 @@ add_layers(
     _nn("Tanh", "", "tanh", saves_output=True, sparse_twin="MinkowskiTanh"),
     _nn("Dropout", "/ p inplace", "dropout", saves_output=True, sparse_twin="MinkowskiDropout"),
     _nn("Dropout2d", "/ p inplace", "dropout", saves_output=True),
+    LayerType(
+        "MultiheadAttention",
+        "Attention",
+        "from .attention import Attention",
+        tuple(_ATTENTION.split()),
+        2,
+        attribute="attention",
+        operands=(3, 3),
+        saves_output=False,
+    ),
     LayerType(
         "LSTM",
         "nn.LSTM",

@@ -10,6 +10,7 @@ from stagewright.model.instance import Instance
 from stagewright.model.kept_plan import kept_stages
 from stagewright.model.placement_names import PlacementNames, resolve_placement
 from stagewright.model.rules import MemoryModel, Optimizer, Recompute, Rules, Versions
+from stagewright.model.ties import with_ties
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +69,5 @@ class Constraints:
         if self.keep is not None:
             kept = kept_stages(self.keep.path, self.keep.most_moved, graph)
             placement = dataclasses.replace(placement, kept=kept)
-        return instance.with_rules(dataclasses.replace(self.rules(), placement=placement))
+        rules = dataclasses.replace(self.rules(), placement=placement)
+        return instance.with_rules(with_ties(rules, graph))

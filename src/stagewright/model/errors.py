@@ -7,6 +7,7 @@
     ├── DoesNotApply          a planner or cost model cannot answer for this instance
     ├── InfeasibleError       proven: no plan satisfies the rules
     ├── NoPlanFound           a limit was reached before any plan was found
+    ├── NetworkError          a user's network cannot be run, or not be taken apart into layers
     └── DisagreementError     two of our own computations contradict each other (a bug)
 
 Libraries raise; only the command line and the service turn errors into messages
@@ -69,6 +70,23 @@ class InfeasibleError(StagewrightError):
 
 class NoPlanFound(StagewrightError):
     """A limit was reached before any plan was found; there may still be one."""
+
+
+class NetworkError(StagewrightError):
+    """A user's network cannot be measured.
+
+    Parameters
+    ----------
+    message
+        What the network did, one sentence without a full stop.
+    hint
+        What to do about it, one sentence without a full stop.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        self.message = message
+        self.hint = hint
+        super().__init__(printable(message if hint is None else f"{message}. {hint}", 700))
 
 
 class DisagreementError(StagewrightError):

@@ -16,6 +16,7 @@ from stagewright.model.errors import InputError
 from stagewright.model.graph import Layer, LayerGraph
 from stagewright.model.rules import Rules
 from stagewright.model.tensors import TimedTensor, check_tensors
+from stagewright.model.ties import tie_notes, with_ties
 
 
 @dataclass(frozen=True)
@@ -222,8 +223,10 @@ def build_instance(
     (first_gpu, first), *others = profiles.items()
     for gpu, graph in others:
         _same_shape(first_gpu, first, gpu, graph)
-    every_note = (*notes, *_size_notes(profiles))
-    return Instance(dict(profiles), cluster, rules or Rules(), every_note, tensors)
+    graph = next(iter(profiles.values()))
+    every_note = (*notes, *_size_notes(profiles), *tie_notes(graph))
+    ruled = with_ties(rules or Rules(), graph)
+    return Instance(dict(profiles), cluster, ruled, every_note, tensors)
 
 
 def _same_shape(first_gpu: str, first: LayerGraph, gpu: str, graph: LayerGraph) -> None:

@@ -11,6 +11,7 @@ from stagewright.model.cluster_file import read_cluster_yaml
 from stagewright.model.errors import InputError
 from stagewright.model.instance import Instance, build_instance
 from stagewright.model.profile import read_profile
+from stagewright.model.profile_document import at_quantile
 from stagewright.model.rules import Rules
 from stagewright.model.server_file import ClusterFile, read_server_file
 
@@ -64,11 +65,14 @@ def read_levels(
     return ClusterFile(cluster, {LEVEL_GPU: Path(profile)}, notes)
 
 
-def load_instance(read: ClusterFile, rules: Rules | None = None) -> Instance:
+def load_instance(
+    read: ClusterFile, rules: Rules | None = None, quantile: float | None = None
+) -> Instance:
     """Read the profiles that a cluster description names, and join everything.
 
-    If memory is a rule and a group states none, the published tools' default is assumed, with a
-    note.
+    With a ``quantile``, times and activations are those of that quantile of the minibatches that
+    each profile was measured on. If memory is a rule and a group states none, the published tools'
+    default is assumed, with a note.
     """
     rules = rules or Rules()
     cluster, notes = read.cluster, read.notes
@@ -84,6 +88,9 @@ def load_instance(read: ClusterFile, rules: Rules | None = None) -> Instance:
             "published tools' default",
         )
     graphs = {path: read_profile(path) for path in dict.fromkeys(read.profiles.values())}
+    if quantile is not None:
+        graphs = {path: at_quantile(graph, path, quantile) for path, graph in graphs.items()}
+        notes = (*notes, f"planned for quantile {quantile:g} of the minibatches")
     profiles = {gpu: graphs[path] for gpu, path in read.profiles.items()}
     try:
         return build_instance(profiles, cluster, rules, notes)

@@ -1,7 +1,7 @@
 """Sample profiles of MinkVGG16-BN, derived from datasheets with a roofline; not measured.
 
-A layer takes ``max(flops / attainable flop/s, bytes / attainable bytes/s)`` plus a fixed time
-per kernel launch (Williams, Waterman and Patterson, "Roofline", CACM 52(4), 2009).
+A layer takes ``max(flops / attainable flop/s, bytes / attainable bytes/s)``
+(:mod:`stagewright.profile.roofline`) plus a fixed time per kernel launch.
 ``python -m stagewright.scenarios.roofline -o hete_files/profiles`` writes one profile per GPU
 type; ``hete_files/README.md`` tables the assumptions.
 """
@@ -18,6 +18,8 @@ from stagewright.model.errors import InputError
 from stagewright.model.files import write_files
 from stagewright.model.graph import Layer, LayerGraph
 from stagewright.model.profile import format_profile
+from stagewright.profile.devices import Device, known_device
+from stagewright.profile.roofline import Rates, Work, roof_s
 from stagewright.scenarios.minkvgg import (
     FLOAT_BYTES,
     KERNEL_VOLUME,
@@ -32,39 +34,27 @@ BANDWIDTH_EFFICIENCY = 0.7
 LAUNCH_S = 5e-6
 
 
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """A card's datasheet: single-precision peak and memory bandwidth."""
-
-    name: str
-    flop_per_s: float
-    bytes_per_s: float
-
-
-GPUS = (
-    Gpu("TitanV", 14.9e12, 652.8e9),
-    Gpu("TitanXP", 12.15e12, 547.6e9),
-    Gpu("RTX2080Ti", 13.45e12, 616e9),
-)
+GPUS = tuple(known_device(name) for name in ("TitanV", "TitanXP", "RTX2080Ti"))
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What one pass through a layer does on any GPU."""
+class Launched:
+    """What one pass through a layer does on any GPU, and in how many kernels."""
 
-    flops: float
-    bytes_moved: float
+    work: Work
     launches: int
 
-    def times(self, factor: int) -> Work:
+    def times(self, factor: int) -> Launched:
         """Return the work of ``factor`` such passes."""
-        return Work(factor * self.flops, factor * self.bytes_moved, factor * self.launches)
+        return Launched(self.work.times(factor), factor * self.launches)
 
-    def time_ms(self, gpu: Gpu) -> float:
+    def time_ms(self, gpu: Device) -> float:
         """Milliseconds on ``gpu``, rounded to microseconds."""
-        compute_s = self.flops / (COMPUTE_EFFICIENCY * gpu.flop_per_s)
-        memory_s = self.bytes_moved / (BANDWIDTH_EFFICIENCY * gpu.bytes_per_s)
-        return round(1000 * (max(compute_s, memory_s) + self.launches * LAUNCH_S), 3)
+        attained = Rates(
+            COMPUTE_EFFICIENCY * gpu.fp32_flop_per_s,
+            BANDWIDTH_EFFICIENCY * gpu.memory_bytes_per_s,
+        )
+        return round(1000 * (roof_s(self.work, attained) + self.launches * LAUNCH_S), 3)
 
 
 _PASSES = {
@@ -77,14 +67,14 @@ _PASSES = {
 """Times that features are read or written in the (forward, backward) pass."""
 
 
-def work(layer: MinkLayer, clouds: Clouds) -> tuple[Work, Work]:
+def work(layer: MinkLayer, clouds: Clouds) -> tuple[Launched, Launched]:
     """Return the forward and the backward work of a layer.
 
     Layers with a weight matrix need two matrix products backward, for the gradients of the
     input and of the weights, and so work twice as much as forward.
     """
     if layer.kind is Kind.INPUT:
-        return Work(0, 0, 0), Work(0, 0, 0)
+        return Launched(Work(), 0), Launched(Work(), 0)
     if layer.kind is Kind.CONVOLUTION:
         forward = _convolution(layer, clouds)
         return forward, forward.times(2)
@@ -94,10 +84,13 @@ def work(layer: MinkLayer, clouds: Clouds) -> tuple[Work, Work]:
     mean_bytes = (clouds.feature_bytes(layer.source) + clouds.feature_bytes(layer.target)) / 2
     launches = 2 if layer.kind is Kind.BATCH_NORM else 1
     ahead, back = _PASSES[layer.kind]
-    return Work(0, ahead * mean_bytes, launches), Work(0, back * mean_bytes, launches)
+    return (
+        Launched(Work(0, ahead * mean_bytes), launches),
+        Launched(Work(0, back * mean_bytes), launches),
+    )
 
 
-def _convolution(layer: MinkLayer, clouds: Clouds) -> Work:
+def _convolution(layer: MinkLayer, clouds: Clouds) -> Launched:
     """Gather, multiply and scatter-add, one after the other for each offset of the kernel.
 
     For each pair of the kernel map, gathering reads and writes a row of input features, the
@@ -110,20 +103,20 @@ def _convolution(layer: MinkLayer, clouds: Clouds) -> Work:
     pairs = clouds.voxels(stride) * clouds.neighbours(stride)
     into, out = layer.source.channels, layer.target.channels
     moved = pairs * (3 * into + 4 * out) * FLOAT_BYTES + layer.parameter_bytes
-    return Work(2 * pairs * into * out, moved, 3 * KERNEL_VOLUME)
+    return Launched(Work(2 * pairs * into * out, moved), 3 * KERNEL_VOLUME)
 
 
-def _linear(layer: MinkLayer, clouds: Clouds) -> Work:
+def _linear(layer: MinkLayer, clouds: Clouds) -> Launched:
     rows = clouds.rows(layer.source)
     moved = (
         clouds.feature_bytes(layer.source)
         + clouds.feature_bytes(layer.target)
         + layer.parameter_bytes
     )
-    return Work(2 * rows * layer.source.channels * layer.target.channels, moved, 1)
+    return Launched(Work(2 * rows * layer.source.channels * layer.target.channels, moved), 1)
 
 
-def derive_profile(gpu: Gpu, clouds: Clouds | None = None) -> LayerGraph:
+def derive_profile(gpu: Device, clouds: Clouds | None = None) -> LayerGraph:
     """Return MinkVGG16-BN as a chain of layers with the times that ``gpu`` would take."""
     clouds = clouds or Clouds()
     layers = []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stagewright.profile.roofline import Rates, Work, roof_s
+
 FLOAT_BYTES = 4
 
 
@@ -34,7 +36,8 @@ class Roofline:
         >>> Roofline(flops_per_s=1e12, bytes_per_s=1e11, launch_s=0).pass_ms(2e9, 1e8)
         2.0
         """
-        seconds = max(flops / self.flops_per_s, moved_bytes / self.bytes_per_s)
+        rates = Rates(self.flops_per_s, self.bytes_per_s)
+        seconds = roof_s(Work(flops, moved_bytes), rates)
         return round((seconds + self.launch_s) * 1e3, 3)
 
 
