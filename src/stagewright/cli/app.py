@@ -20,6 +20,7 @@ from stagewright.cli.completion import completion_command
 from stagewright.cli.emit import emit_command
 from stagewright.cli.formulate import formulate_command
 from stagewright.cli.plan import plan_command
+from stagewright.cli.report import report_command
 from stagewright.cli.sweep import sweep_command
 from stagewright.cli.verify import verify_command
 from stagewright.cli.versions import versions_command
@@ -68,6 +69,7 @@ for _command in (
     sweep_command,
     bench_command,
     formulate_command,
+    report_command,
     emit_command,
     verify_command,
     versions_command,

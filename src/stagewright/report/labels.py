@@ -137,7 +137,7 @@ def fit_parts(parts: list[str], size_px: float, width_px: float) -> str:
     """Join parts with dots, as many as fit; the first is shortened if even that is too long.
 
     >>> fit_parts(["Stage 0", "V100×3"], 10, 1000), fit_parts(["Stage 0", "V100×3"], 10, 70)
-    ('Stage 0 · V100×3', 'Stage 0 ·…')
+    ('Stage 0 · V100×3', 'Stage 0 · V…')
     """
     text = parts[0]
     for part in parts[1:]:

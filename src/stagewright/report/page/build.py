@@ -14,6 +14,7 @@ from markupsafe import Markup
 from stagewright import __version__
 from stagewright.report.page.asked import asked_rows
 from stagewright.report.page.certificate import certificate_words
+from stagewright.report.page.changes import changed_rows
 from stagewright.report.page.comparison import drawn_comparison_rows, speed_words
 from stagewright.report.page.facts import Facts, count_words, time_words
 from stagewright.report.page.graph import draw_graph
@@ -23,6 +24,7 @@ from stagewright.report.page.period import drawn_period_rows, limit_sentence
 from stagewright.report.page.running import running_steps
 from stagewright.report.page.stages import server_tiles, stage_rows
 from stagewright.report.page.theme import style_sheet
+from stagewright.report.page.timeline import timeline_of
 
 TEMPLATES = resources.files("stagewright.report.page") / "templates"
 
@@ -57,6 +59,8 @@ def _sections(facts: Facts) -> dict[str, Any]:
         "recomputes": any(stage.recompute for stage in facts.plan.stages),
         "limit": limit_sentence(facts),
         "period": drawn_period_rows(facts),
+        "changes": changed_rows(facts),
+        "timeline": timeline_of(facts),
         "memory_words": memory_sentence(facts),
         "memory": drawn_memory_rows(facts),
         "graph": Markup(graph.svg),  # noqa: S704 - escaped where it is drawn

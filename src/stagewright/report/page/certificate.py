@@ -57,4 +57,5 @@ def certificate_words(facts: Facts) -> CertificateWords:
         f"{percent_words(proof.gap)} of the period is left to gain. "
         f"{solver} searched for {took}; more time may narrow the gap."
     )
-    return CertificateWords(f"Within {percent_words(proof.gap)} of the best", False, (first, caveat))
+    verdict = f"Within {percent_words(proof.gap)} of the best"
+    return CertificateWords(verdict, False, (first, caveat))

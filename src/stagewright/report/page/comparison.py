@@ -1,9 +1,10 @@
-"""This plan beside the plans of others, under one evaluator."""
+"""The plan beside the plans of others, under one evaluator."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stagewright.model.plan import Status
 from stagewright.report.labels import clean, figure
 from stagewright.report.page.bars import Bar, longest, stacked
 from stagewright.report.page.facts import Facts, gpu_words, time_words
@@ -49,7 +50,7 @@ def comparison_rows(facts: Facts) -> list[ComparisonRow]:
     document, period = facts.document, facts.evaluation.period_s
     rows = []
     bound = document.certificate.bound_s
-    if bound is not None and bound < period:
+    if bound is not None and document.certificate.status != Status.OPTIMAL:
         rows.append(
             ComparisonRow(BOUND, "proven bound", bound, None, "no plan has a shorter period")
         )

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from stagewright.model.cluster import Cluster
 from stagewright.model.costs import CostModel
 from stagewright.model.document import open_document
+from stagewright.model.errors import DoesNotApply, InputError
 from stagewright.model.evaluate import Evaluation, evaluate
 from stagewright.model.instance import Instance
 from stagewright.model.plan import Plan
 from stagewright.model.plan_schema import PlanDocument
 from stagewright.report.labels import clean, milliseconds
+from stagewright.simulation import Simulation, conditions_of, simulate
 
 NAME_LIMIT = 80
 
@@ -54,6 +56,8 @@ class Facts:
         What the document speaks of, opened and evaluated.
     others
         Plans of other planners, made for the same problem.
+    simulation
+        The plan run in time, or why it cannot be.
     plan_path
         How to name the plan document in commands.
     """
@@ -64,6 +68,7 @@ class Facts:
     cost_model: CostModel
     evaluation: Evaluation
     others: tuple[OtherPlan, ...] = ()
+    simulation: Simulation | str = "it was not asked for"
     plan_path: str = "plan.json"
 
     @property
@@ -80,7 +85,7 @@ class Facts:
 def facts_of(
     document: PlanDocument, others: Sequence[OtherPlan] = (), plan_path: str = "plan.json"
 ) -> Facts:
-    """Open and evaluate a plan document.
+    """Open, evaluate and simulate a plan document.
 
     Raises
     ------
@@ -89,7 +94,24 @@ def facts_of(
     """
     instance, plan, cost_model = open_document(document)
     evaluation = evaluate(instance, plan, cost_model)
-    return Facts(document, instance, plan, cost_model, evaluation, tuple(others), plan_path)
+    return Facts(
+        document,
+        instance,
+        plan,
+        cost_model,
+        evaluation,
+        tuple(others),
+        _simulation(instance, plan, cost_model),
+        plan_path,
+    )
+
+
+def _simulation(instance: Instance, plan: Plan, cost_model: CostModel) -> Simulation | str:
+    """Run the plan, if its cost model speaks of a pipeline and it is not too large."""
+    try:
+        return simulate(instance, plan, conditions_of(cost_model))
+    except (DoesNotApply, InputError) as error:
+        return str(error)
 
 
 def time_words(seconds: float) -> str:
@@ -130,8 +152,7 @@ def gpu_words(cluster: Cluster, replicas: Sequence[int]) -> str:
     """
     several = len(cluster.servers) > 1
     return " + ".join(
-        f"{clean(g.gpu, 40)}×{n}"
-        + (f" @{clean(cluster.servers[g.server], 40)}" if several else "")
+        f"{clean(g.gpu, 40)}×{n}" + (f" @{clean(cluster.servers[g.server], 40)}" if several else "")
         for g, n in zip(cluster.groups, replicas, strict=True)
         if n > 0
     )

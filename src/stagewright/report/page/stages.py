@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stagewright.model.plan import assign_ranks
 from stagewright.report.labels import clean, size
 from stagewright.report.page.facts import Facts, gpu_words, percent_words, time_words
 from stagewright.report.page.theme import stage_class
+
+MOST_TILES = 256
+"""In larger clusters GPUs that do the same share a tile."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +35,29 @@ class StageRow:
 
 @dataclass(frozen=True)
 class GpuTile:
-    """One GPU: the stage and rank that it has, or none if it stays idle."""
+    """GPUs that do the same: one, or all of a kind where there are many.
+
+    Attributes
+    ----------
+    gpu
+        Their type, and how many they are if more than one.
+    stage
+        The stage that they hold, or ``None`` if they stay idle.
+    ranks
+        First and last of their ranks, in words.
+    """
 
     gpu: str
     css: str
     stage: int | None
-    rank: int | None
+    ranks: str
 
     @property
     def words(self) -> str:
         """The tile for those who do not see it."""
         if self.stage is None:
             return f"{self.gpu}: idle"
-        return f"{self.gpu}: stage {self.stage}, rank {self.rank}"
+        return f"{self.gpu}: stage {self.stage}, {self.ranks}"
 
 
 @dataclass(frozen=True)
@@ -84,20 +98,30 @@ def stage_rows(facts: Facts) -> list[StageRow]:
 
 
 def server_tiles(facts: Facts) -> list[ServerTiles]:
-    """Return every GPU of the cluster, server by server; idle ones last of their kind."""
+    """Return every GPU of the cluster, server by server; idle ones last."""
+    together = facts.cluster.gpu_count > MOST_TILES
     ranks = [list(x) for x in assign_ranks(facts.cluster, facts.plan.stages)]
     servers = []
     for server, name in enumerate(facts.cluster.servers):
         tiles: list[GpuTile] = []
-        idle: list[GpuTile] = []
         groups = [(g, x) for g, x in enumerate(facts.cluster.groups) if x.server == server]
         for k, stage in enumerate(facts.plan.stages):
             for g, group in groups:
-                for _ in range(stage.replicas[g]):
-                    gpu = clean(group.gpu, 24)
-                    tiles.append(GpuTile(gpu, stage_class(k), k, ranks[k].pop(0)))
+                mine, ranks[k] = ranks[k][: stage.replicas[g]], ranks[k][stage.replicas[g] :]
+                tiles += _tiles(group.gpu, k, mine, len(mine), together)
         for g, group in groups:
             left = group.count - sum(stage.replicas[g] for stage in facts.plan.stages)
-            idle += [GpuTile(clean(group.gpu, 24), stage_class(None), None, None)] * left
-        servers.append(ServerTiles(clean(name, 40), (*tiles, *idle)))
+            tiles += _tiles(group.gpu, None, [], left, together)
+        servers.append(ServerTiles(clean(name, 40), tuple(tiles)))
     return servers
+
+
+def _tiles(
+    gpu: str, stage: int | None, ranks: Sequence[int], count: int, together: bool
+) -> list[GpuTile]:
+    """One tile for each GPU, or one for all."""
+    name, css = clean(gpu, 24), stage_class(stage)
+    if count and together:
+        words = f"ranks {ranks[0]}–{ranks[-1]}" if ranks else ""
+        return [GpuTile(f"{name}×{count}", css, stage, words)]
+    return [GpuTile(name, css, stage, f"rank {ranks[i]}" if ranks else "") for i in range(count)]
