@@ -83,6 +83,7 @@ class Engine:
         )
         self._at = [0] * len(self._stage)
         self._free_s = [0.0] * len(self._stage)
+        self._joined = [False] * len(self._stage)
         self._gathered = [0] * len(machine.stages)
         self._gathered_s = [0.0] * len(machine.stages)
         self._heap: list[tuple[float, int, int, int, int, bool]] = []
@@ -157,6 +158,9 @@ class Engine:
         collective = self._collectives[stage]
         if not collective.links:
             return True
+        if self._joined[rank]:  # woken by an arrival that it does not need yet
+            return False
+        self._joined[rank] = True
         self._gathered[stage] += 1
         self._gathered_s[stage] = max(self._gathered_s[stage], self._free_s[rank])
         if self._gathered[stage] == len(self._machine.stages[stage].ranks):
@@ -237,6 +241,7 @@ class Engine:
         for rank in ranks:
             self._at[rank] += 1
             self._free_s[rank] = end
+            self._joined[rank] = False
         for rank in ranks:
             self._go_on(rank)
 
