@@ -100,7 +100,8 @@ class _Drawing:
             f'<svg id="graph"{far} viewBox="{box}" role="img" '
             'aria-labelledby="graph-title graph-words">'
         )
-        yield f'<title id="graph-title">Layer graph of {escape(self.captions.name)} by stage</title>'
+        name = escape(self.captions.name)
+        yield f'<title id="graph-title">Layer graph of {name} by stage</title>'
         yield f'<desc id="graph-words">{escape(self.captions.description())}</desc>'
         for draw in (self._panel, self._wires, self._header, self._boxes, self._names, self._big):
             yield from self._per_panel(draw)
@@ -166,7 +167,9 @@ class _Drawing:
             yield _text("small", x + BOX_INSET, y + 25.5, fit(second, SMALL_PX, room))
 
     def _wires(self, p: int) -> Iterator[str]:
-        solid, cut, loose = [], [], []
+        solid: list[str] = []
+        cut: list[str] = []
+        loose: list[str] = []
         tips: list[Point] = []
         cut_tips: list[Point] = []
         for node in self.members[p]:
