@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -68,7 +70,7 @@ def memory_figure(facts: Facts) -> Figure:
         if row.limit_bytes is not None:
             at = row.limit_bytes / 1e9
             axes.plot([at, at], [y - 0.42, y + 0.42], color=INK, linewidth=1.4)
-    label_rows(axes, [f"stage {row.stage}: {row.gpu}×{row.count}" for row in rows])
+    label_rows(axes, [f"stage {row.stage}: {row.gpu}" for row in rows])
     axes.set_xlabel("GB on one GPU; the upright line is what the GPU has")
     colours = grey()
     handles = [
@@ -84,7 +86,7 @@ def comparison_figure(facts: Facts) -> Figure:
     rows = [row for row in comparison_rows(facts) if row.period_s is not None]
     figure, axes = new_figure(rows_height(len(rows)))
     faint_grid(axes)
-    looks = {
+    looks: dict[str, dict[str, Any]] = {
         THIS: {"facecolor": shade(0).strong},
         BOUND: {"facecolor": "white", "edgecolor": shade(2).strong, "hatch": "////"},
     }

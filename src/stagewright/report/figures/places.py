@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
@@ -16,7 +18,7 @@ from stagewright.report.page.facts import Facts
 from stagewright.report.page.stages import GpuTile, server_tiles
 from stagewright.report.style import BOX_INSET, HEADER_PX, NAME_PX, choose_style
 
-TILES_ABREAST = 8
+MOST_ABREAST = 8
 LEGIBLE_PT = 2.0
 """Smaller than this, names of layers are left out."""
 
@@ -26,16 +28,17 @@ POINTS_PER_INCH = 72.0
 def gpus_figure(facts: Facts) -> Figure:
     """Every GPU with its stage, server by server."""
     servers = server_tiles(facts)
-    rows = sum(1 + -(-len(server.tiles) // TILES_ABREAST) for server in servers)
+    abreast = min(MOST_ABREAST, max(4, *(len(server.tiles) for server in servers)))
+    rows = sum(1 + -(-len(server.tiles) // abreast) for server in servers)
     figure, axes = new_figure(min(40.0, 0.2 + 0.42 * rows))
     y = 0.0
     for server in servers:
         axes.text(0, y + 0.75, server.name, fontweight="bold", va="bottom")
         y += 1
         for i, tile in enumerate(server.tiles):
-            _tile(axes, tile, i % TILES_ABREAST, y + i // TILES_ABREAST)
-        y += -(-len(server.tiles) // TILES_ABREAST)
-    axes.set_xlim(0, TILES_ABREAST)
+            _tile(axes, tile, i % abreast, y + i // abreast)
+        y += -(-len(server.tiles) // abreast)
+    axes.set_xlim(0, abreast)
     axes.set_ylim(y + 0.1, 0)
     axes.set_axis_off()
     return figure
@@ -90,20 +93,29 @@ def _panel(axes: Axes, captions: Captions, layout: Layout, style: Style, p: int)
     colours, panel = shade(stage), layout.panels[p]
     frame = _box(panel.x, panel.y, panel.width, panel.height)
     head = _box(panel.x, panel.y, panel.width, style.header_height)
-    look = {"linewidth": 0.4, "zorder": 1}
+    look: dict[str, Any] = {"linewidth": 0.4, "zorder": 1}
     axes.add_collection(
         PolyCollection([frame], facecolor=colours.panel, edgecolor=colours.strong, **look)
     )
     axes.add_collection(PolyCollection([head], facecolor=colours.box, **look))
     nodes = [node for node in layout.boxes if captions.panel_of[node] == p]
     wires = [layout.wires[node] for node in nodes if node in layout.wires]
-    for strokes, colour, dash in (
-        ([s for w in wires for s in w.solid], LINE, "solid"),
-        ([s for w in wires for s in w.cut], colours.deep, "dashed"),
-    ):
-        axes.add_collection(
-            LineCollection(strokes, colors=colour, linestyles=dash, linewidths=0.3, zorder=2)
-        )
+    for loose, opacity in ((False, 1.0), (True, 0.3)):
+        here = [wire for wire in wires if wire.loose == loose]
+        for strokes, colour, dash in (
+            ([s for w in here for s in w.solid], LINE, "solid"),
+            ([s for w in here for s in w.cut], colours.deep, "dashed"),
+        ):
+            axes.add_collection(
+                LineCollection(
+                    strokes,
+                    colors=colour,
+                    linestyles=dash,
+                    linewidths=0.3,
+                    alpha=opacity,
+                    zorder=2,
+                )
+            )
     boxes = [_box(*layout.boxes[node], style.box_width, BOX_HEIGHT) for node in nodes]
     axes.add_collection(
         PolyCollection(

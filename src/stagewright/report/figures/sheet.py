@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -14,13 +15,13 @@ from matplotlib.patches import Patch
 
 from stagewright.report.labels import clean
 from stagewright.report.marks import INK, LINE, MUTED, Shade, grey, shade_of
-from stagewright.report.page.period import COMPUTE, PART_NAMES, REDUCE, TRANSFER, WAIT
+from stagewright.report.page.period import COMPUTE, PART_NAMES, REDUCE, WAIT
 
 WIDTH_IN = 6.8
 ROW_IN = 0.27
 DPI = 200
 MOST_LABEL = 44
-STYLE = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 8.0,
     "axes.edgecolor": MUTED,
@@ -86,8 +87,11 @@ def part_patch(kind: str) -> Patch:
     return Patch(label=PART_NAMES[kind], **part_look(kind, grey()))
 
 
-def part_look(kind: str, colours: Shade) -> dict[str, object]:
-    """Return how a part of the period is drawn; parts differ without colour too."""
+def part_look(kind: str, colours: Shade) -> dict[str, Any]:
+    """Return how a part of the period is drawn; parts differ without colour too.
+
+    What is neither computing nor all-reduce is pale: waiting and transfers.
+    """
     if kind in {COMPUTE, REDUCE}:
         return {
             "facecolor": colours.strong,
@@ -95,7 +99,6 @@ def part_look(kind: str, colours: Shade) -> dict[str, object]:
             "hatch": HATCHES.get(kind),
             "linewidth": 0.0,
         }
-    assert kind in {WAIT, TRANSFER}  # noqa: S101
     return {
         "facecolor": colours.box,
         "edgecolor": colours.deep,

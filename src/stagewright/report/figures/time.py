@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
@@ -64,7 +66,7 @@ def _rectangle(x0: float, x1: float, y0: float, y1: float) -> list[tuple[float, 
     return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
 
 
-def _look(work: Work, stage: int | None) -> dict[str, object]:
+def _look(work: Work, stage: int | None) -> dict[str, Any]:
     colours = grey() if stage is None else shade(stage)
     if work is Work.BACKWARD:
         return {"facecolor": colours.deep, "edgecolor": "white", "linewidth": 0.3}

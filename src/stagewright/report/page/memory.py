@@ -18,8 +18,8 @@ class MemoryRow:
 
     Attributes
     ----------
-    stage, gpu, count
-        Which GPUs these are.
+    stage, gpu
+        Which GPUs these are: their type, how many, and where.
     parts
         (kind, bytes); together what one GPU holds.
     limit_bytes
@@ -30,7 +30,6 @@ class MemoryRow:
 
     stage: int
     gpu: str
-    count: int
     parts: tuple[tuple[str, float], ...]
     limit_bytes: float | None
     in_flight: int
@@ -75,8 +74,7 @@ def memory_rows(facts: Facts) -> list[MemoryRow]:
                 rows.append(
                     MemoryRow(
                         stage=k,
-                        gpu=f"{clean(group.gpu, 40)}{at}",
-                        count=n,
+                        gpu=f"{clean(group.gpu, 40)}×{n}{at}",
                         parts=parts,
                         limit_bytes=group.memory_bytes,
                         in_flight=figures.in_flight,
