@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,7 +11,10 @@ from stagewright.simulation.conditions import Conditions
 from stagewright.simulation.machine import Machine
 from stagewright.simulation.schedule import BACKWARD, FORWARD, REDUCE, Schedule, Step
 
-MOST_STEPS = 20_000_000
+MOST_IN_FLIGHT = 100
+"""Largest multiple of the start-up count."""
+
+MOST_STEPS = 3_000_000
 """Largest number of minibatches times GPUs that is laid out."""
 
 
@@ -45,20 +47,22 @@ class Pace:
     order
         See :class:`Order`.
     in_flight
-        Multiple of PipeDream's start-up count; 1 is what the memory model counts.
+        How many times PipeDream's start-up count; see :func:`windows`. 1 is what the memory model
+        counts.
     group
         Minibatches between two flushes; ``None`` for four times the GPUs in use, from which on
         GPipe's authors call the bubble negligible (section 2.3). Without meaning under ``1f1b``.
     """
 
     order: Order = Order.ONE_F_ONE_B
-    in_flight: float = 1.0
+    in_flight: int = 1
     group: int | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.in_flight <= 1000:
+        if not 1 <= self.in_flight <= MOST_IN_FLIGHT:
             raise InputError(
-                f"{self.in_flight:g} times the start-up count in flight; expected 1 to 1000"
+                f"{self.in_flight} times the start-up count in flight; expected 1 to "
+                f"{MOST_IN_FLIGHT}"
             )
         if self.group is not None and self.group < 1:
             raise InputError(f"a group of {self.group} minibatches; expected 1 or more")
@@ -68,16 +72,20 @@ class Pace:
         return 4 * len(machine.gpus) if self.group is None else self.group
 
 
-def windows(machine: Machine, in_flight: float = 1.0) -> tuple[int, ...]:
-    """Minibatches in flight from each stage on: whole rounds of at least all later replicas.
+def windows(machine: Machine, in_flight: int = 1) -> tuple[int, ...]:
+    """Return how many minibatches are in flight from each stage on: whole rounds of its replicas.
 
-    PipeDream starts ``ceil(sum_{j>=k} m_j / m_k)`` minibatches on each of the m_k replicas of
-    stage k (section 3.2); this is that many times m_k.
+    PipeDream starts ``ceil(sum_{j>=k} m_j / m_k)`` minibatches on each of the m_k replicas of stage
+    k (section 3.2): enough to keep all busy if transfers took no time. With ``in_flight`` = x every
+    stage that has a later one counts x times; for a straight pipeline of K stages that is 1 + x
+    (K - 1 - k), and with x = 2 a transfer of up to a whole period is hidden.
     """
     counts = [len(stage.ranks) for stage in machine.stages]
-    return tuple(
-        math.ceil(in_flight * sum(counts[k:]) / m - 1e-9) * m for k, m in enumerate(counts)
-    )
+    found = []
+    for k, m in enumerate(counts):
+        wanted = counts[-1] + in_flight * sum(counts[k:-1])
+        found.append(-(-wanted // m) * m)
+    return tuple(found)
 
 
 def deal(machine: Machine, stage: int, minibatches: int, conditions: Conditions) -> list[int]:

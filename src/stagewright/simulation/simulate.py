@@ -171,7 +171,7 @@ def _enough(machine: Machine, pace: Pace) -> int:
     window = windows(machine, pace.in_flight)[0]
     if pace.order.flushes:
         window = max(window, pace.group_of(machine))
-    return max(64, 4 * LEAST_STEADY, 6 * window)
+    return max(64, 4 * LEAST_STEADY, 3 * window + 32)
 
 
 def _simulate(
@@ -192,7 +192,9 @@ def _simulate(
     ]
     end_s = max(steps[-1][2] for steps in run.steps if steps)
     links = tuple(
-        LinkFigures(name, tuple(users), 0.0 if end_s <= 0 else busy / end_s)
+        LinkFigures(
+            name, tuple(users), busy / schedule.minibatches, 0.0 if end_s <= 0 else busy / end_s
+        )
         for name, users, busy in zip(wiring.names, wiring.users, engine.link_busy_s, strict=True)
     )
     memory = instance.rules.memory

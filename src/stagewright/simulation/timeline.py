@@ -135,10 +135,13 @@ class LinkFigures:
         For people: ``network card of Server0``.
     users
         What goes over it: ``cut 0``, ``all-reduce of stage 1``.
+    minibatch_s
+        Seconds that it carries something, per minibatch.
     busy_share
-        The part of the run in which it carries something.
+        The part of the whole run in which it carries something.
     """
 
     name: str
     users: tuple[str, ...]
+    minibatch_s: float
     busy_share: float
