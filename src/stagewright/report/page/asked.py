@@ -112,4 +112,4 @@ def _memory(facts: Facts) -> Iterator[str]:
     }
     optimizers = {"sgd": "plain SGD", "momentum": "SGD with momentum", "adam": "Adam"}
     yield f"Counted with {kept[rules.memory.versions]}, {optimizers[rules.memory.optimizer]}"
-    yield "It was a demand that stages fit" if rules.use_memory else "It was not a demand"
+    yield "Every stage had to fit" if rules.use_memory else "Stages did not have to fit"

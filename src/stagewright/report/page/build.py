@@ -11,9 +11,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from stagewright import __version__
 from stagewright.report.page.asked import asked_rows
-from stagewright.report.page.certificate import certificate_words
+from stagewright.report.page.certificate import certificate_words, doubt_words
 from stagewright.report.page.changes import changed_rows
 from stagewright.report.page.comparison import drawn_comparison_rows, speed_words
 from stagewright.report.page.facts import Facts, count_words, time_words
@@ -42,7 +41,6 @@ def render_report(facts: Facts) -> str:
         policy=_policy(style, script),
         style=Markup(style),  # noqa: S704 - our own files
         script=Markup(script),  # noqa: S704 - our own files
-        version=__version__,
         **_sections(facts),
     )
 
@@ -54,6 +52,7 @@ def _sections(facts: Facts) -> dict[str, Any]:
         "headline": _headline(facts),
         "asked": asked_rows(facts),
         "certificate": certificate_words(facts),
+        "doubt": doubt_words(facts),
         "stages": stage_rows(facts),
         "servers": server_tiles(facts),
         "recomputes": any(stage.recompute for stage in facts.plan.stages),

@@ -8,6 +8,9 @@ from stagewright.model.plan import Status
 from stagewright.report.labels import clean
 from stagewright.report.page.facts import Facts, percent_words, time_words
 
+TELLING = 0.01
+"""Relative difference of prediction and simulation that a reader should know of."""
+
 
 @dataclass(frozen=True)
 class CertificateWords:
@@ -59,3 +62,18 @@ def certificate_words(facts: Facts) -> CertificateWords:
     )
     verdict = f"Within {percent_words(proof.gap)} of the best"
     return CertificateWords(verdict, False, (first, caveat))
+
+
+def doubt_words(facts: Facts) -> str:
+    """Say so where a simulation contradicts the period that the cost model predicts."""
+    simulation, period = facts.simulation, facts.evaluation.period_s
+    if isinstance(simulation, str) or simulation.period_s is None or period <= 0:
+        return ""
+    off = simulation.period_s / period - 1
+    if abs(off) <= TELLING:
+        return ""
+    return (
+        f"Run in time with as few minibatches in flight as 1F1B starts with, the plan needs "
+        f"{time_words(simulation.period_s)}, {percent_words(abs(off))} "
+        f"{'more' if off > 0 else 'less'} than predicted."
+    )

@@ -13,13 +13,11 @@ from stagewright.report.page.theme import stage_class
 from stagewright.simulation import (
     Event,
     Gpu,
-    Links,
-    Pace,
     Simulation,
     Work,
     conditions_of,
-    simulate,
 )
+from stagewright.simulation.check import check_period
 
 MOST_GPUS = 24
 MOST_MINIBATCHES = 24
@@ -30,8 +28,8 @@ LABEL_PER_CENT = 0.5, 1.25
 """Room that the number of a minibatch takes: so much, and so much a digit."""
 
 TICKS = 6
-MORE_IN_FLIGHT = 3
-"""How many times the start-up count of 1F1B is tried beside it."""
+NEGLIGIBLE = 5e-4
+"""Relative difference of two periods that is not worth words."""
 
 
 @dataclass(frozen=True)
@@ -187,23 +185,6 @@ def ticks(end_s: float) -> list[float]:
     return [round(i * step, 12) for i in range(int(end_s / step) + 1)]
 
 
-def _because(facts: Facts, off: float) -> str:
-    """Say what would make up for the difference: links that are not shared, more in flight."""
-    if off < 0.0005:
-        return ""
-    alone, more = (
-        simulate(facts.instance, facts.plan, conditions_of(facts.cost_model, links), pace)
-        for links, pace in ((Links.OWN, Pace()), (Links.CARDS, Pace(in_flight=MORE_IN_FLIGHT)))
-    )
-    if alone.period_s is None or more.period_s is None:
-        return ""
-    return (
-        f". It would be {time_words(alone.period_s)} if no two cuts shared a link, as the formula "
-        f"assumes, and {time_words(more.period_s)} with {MORE_IN_FLIGHT} times as many minibatches "
-        "in flight, which hide more of the transfers and take more memory"
-    )
-
-
 def _drawn(row: TimelineRow, end_s: float, facts: Facts) -> DrawnTimelineRow:
     limit = facts.cluster.groups[row.gpu.group].memory_bytes
     peak = max(held for _, held in row.held)
@@ -248,18 +229,13 @@ def _sentences(facts: Facts, simulation: Simulation, timeline: Timeline) -> list
     told = []
     predicted, simulated = facts.evaluation.period_s, simulation.period_s
     if simulated is not None and predicted > 0:
-        off = simulated / predicted - 1
-        verdict = (
-            "as the cost model predicts"
-            if abs(off) < 0.0005
-            else f"{percent_words(abs(off))} {'more' if off > 0 else 'less'} than the cost model "
-            f"predicts ({time_words(predicted)})"
-        )
-        verdict += _because(facts, off)
         told.append(
             f"A simulation of {simulation.minibatches:,} minibatches, in 1F1B order, needs "
-            f"{time_words(simulated)} per minibatch in steady state, {verdict}."
+            f"{time_words(simulated)} per minibatch in steady state, "
+            f"{_against(simulated / predicted - 1, predicted)}."
         )
+        if abs(simulated / predicted - 1) >= NEGLIGIBLE:
+            told += _reasons(facts, predicted)
     told.append(
         f"The pipeline fills in {time_words(simulation.fill_s)} and drains in "
         f"{time_words(simulation.drain_s)}."
@@ -267,3 +243,29 @@ def _sentences(facts: Facts, simulation: Simulation, timeline: Timeline) -> list
     if timeline.left_out:
         told.append(f"{timeline.left_out:,} more replicas look alike and are not shown.")
     return told
+
+
+def _against(off: float, predicted_s: float) -> str:
+    if abs(off) < NEGLIGIBLE:
+        return "as the cost model predicts"
+    more = "more" if off > 0 else "less"
+    return f"{percent_words(abs(off))} {more} than the {time_words(predicted_s)} that are predicted"
+
+
+def _reasons(facts: Facts, predicted_s: float) -> list[str]:
+    """Say what makes up for the difference: more in flight, links that are not shared."""
+    conditions = conditions_of(facts.cost_model)
+    found = check_period(facts.instance, facts.plan, conditions, facts.cost_model.name, predicted_s)
+    told = []
+    if found.in_flight > 1:
+        told.append(
+            f"With {found.in_flight} times as many minibatches in flight, which hide the transfers "
+            f"and take more memory, it would be {time_words(found.cards_s)}."
+        )
+    if found.cards_s > found.own_s * (1 + NEGLIGIBLE):
+        cards = ", ".join(clean(name, 60) for name, _ in found.shared_cards[:3])
+        told.append(
+            f"Transfers share links ({cards}): were none shared, it would be "
+            f"{time_words(found.own_s)}."
+        )
+    return [*told, *(f"{text[:1].upper()}{text[1:]}." for text in found.simplifications)]

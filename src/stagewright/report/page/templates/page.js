@@ -105,6 +105,7 @@
     button.setAttribute("aria-pressed", String(large));
     button.textContent = large ? "Back to the page" : "Enlarge";
     showAll();
+    settle();
   }
 
   const actions = {
@@ -217,7 +218,14 @@
   find.addEventListener("input", () => search(-1));
   find.addEventListener("keydown", (event) => event.key === "Enter" && search(found));
 
-  new ResizeObserver(draw).observe(view);
+  // As high as the picture needs at full width, within reason.
+  function settle() {
+    const wanted = (view.clientWidth * all.h) / all.w;
+    view.style.height = `${inside(wanted, 240, Math.max(320, 0.75 * innerHeight))}px`;
+    draw();
+  }
+  addEventListener("resize", settle);
+  settle();
 })();
 
 for (const button of document.querySelectorAll(".copy")) {
