@@ -50,13 +50,13 @@ DARK = Ground(
     paper="#11151a",
     card="#1a2027",
     ink="#e8edf2",
-    muted="#a3adb8",
+    muted="#adb7c2",
     line="#8b96a2",
     rule="#36404b",
     link="#7cb7ff",
     good="#5fd08a",
     warn="#ff8f8f",
-    box_share=0.34,
+    box_share=0.3,
     panel_share=0.12,
 )
 
