@@ -367,7 +367,7 @@ def test_a_simulation_that_contradicts_the_prediction_is_no_secret():
     assert facts.simulation.period_s > 1.01 * facts.evaluation.period_s
     text = Reader(render_report(facts)).text
     assert "more than predicted" in text
-    assert "as many minibatches in flight" in text
+    assert "With more minibatches in flight" in text
 
 
 def test_layers_are_listed_in_file_order_with_their_stage():

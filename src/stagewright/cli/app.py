@@ -21,6 +21,7 @@ from stagewright.cli.emit import emit_command
 from stagewright.cli.formulate import formulate_command
 from stagewright.cli.plan import plan_command
 from stagewright.cli.report import report_command
+from stagewright.cli.simulate import simulate_command
 from stagewright.cli.sweep import sweep_command
 from stagewright.cli.verify import verify_command
 from stagewright.cli.versions import versions_command
@@ -72,6 +73,7 @@ for _command in (
     report_command,
     emit_command,
     verify_command,
+    simulate_command,
     versions_command,
     completion_command,
 ):

@@ -42,9 +42,20 @@ if TYPE_CHECKING:
     help="Say what limits the period and what would help most (docs/explain.md); takes up to "
     "--time-limit again.",
 )
+@click.option(
+    "--check-by-simulation",
+    "simulated",
+    is_flag=True,
+    help="Simulate the plan and set the simulated periods beside the formula's (docs/simulate.md).",
+)
 @json_option
 def plan_command(
-    planner: str, output: str | None, explained: bool, as_json: bool, **values: Any
+    planner: str,
+    output: str | None,
+    explained: bool,
+    simulated: bool,
+    as_json: bool,
+    **values: Any,
 ) -> None:
     """Plan a network on a cluster, with proof.
 
@@ -56,6 +67,7 @@ def plan_command(
     stagewright plan --profile graph.txt -n 4 -n 2 -b 1e10 -b 1e9
     """
     from stagewright.cli import explain, render
+    from stagewright.cli.simulation_check import PlanCheck
     from stagewright.cli.progress import searching
     from stagewright.formulation.run import NoPlanExists, plan_with_baselines
     from stagewright.model.errors import InputError
@@ -64,6 +76,7 @@ def plan_command(
         raise InputError("-o names no folder")
     inputs, limits = take(Inputs, values), take(Limits, values)
     problem = load_problem(inputs)
+    check = PlanCheck(problem) if simulated else None
     try:
         with searching(limits) as settings:
             planned = plan_with_baselines(planner, problem, settings)
@@ -72,6 +85,8 @@ def plan_command(
         raise
     explanation = explain.explain(planned, settings) if explained else None
     document = explain.document(planned, explanation)
+    if check is not None:
+        document = check.run(planned, document)
     written = [] if output is None else write_plan(planned, document, Path(output))
     if as_json:
         click.echo(document.dumps(), nl=False)
@@ -79,6 +94,8 @@ def plan_command(
     render.show_plan(planned, written)
     if explanation is not None:
         explain.show(explanation)
+    if check is not None:
+        check.show()
 
 
 def write_plan(planned: Planned, document: PlanDocument, folder: Path) -> list[Path]:

@@ -19,8 +19,8 @@ from stagewright.simulation.simulate import Simulation, simulate
 TOLERANCE = 0.01
 """Largest relative difference that counts as agreement."""
 
-DEEPEST = 4
-"""So many times the start-up count count as enough in flight."""
+MOST_SLACK = 4
+"""So much slack counts as enough in flight."""
 
 _ENOUGH = 1.002
 
@@ -36,8 +36,9 @@ class PeriodCheck:
     own_s, cards_s, ports_s
         Simulated with enough in flight: every cut with links of its own; one network card a server;
         one port a GPU, too (:class:`~stagewright.simulation.conditions.Links`).
-    in_flight
-        How many times PipeDream's start-up count was enough, up to :data:`DEEPEST`.
+    slack
+        How much slack was enough (:func:`~stagewright.simulation.orders.windows`), up to
+        :data:`MOST_SLACK`.
     start_up_s
         Simulated with the start-up count itself, and one network card a server.
     simplifications
@@ -50,7 +51,7 @@ class PeriodCheck:
     own_s: float
     cards_s: float
     ports_s: float
-    in_flight: int
+    slack: int
     start_up_s: float
     simplifications: tuple[str, ...]
     shared_cards: tuple[tuple[str, tuple[str, ...]], ...]
@@ -80,16 +81,14 @@ def check_period(
     InputError
         If the plan is too large to be simulated.
     """
-    own = _own(instance, plan, conditions)
-    in_flight = own[-1][0]
-    enough = Pace(in_flight=in_flight)
+    slack, own_s = _own(instance, plan, conditions)
+    enough = Pace(slack=slack)
     start_up = simulate(instance, plan, replace(conditions, links=Links.CARDS))
     shared = tuple(
         (link.name, link.users)
         for link in start_up.links
         if len(link.users) > 1 and link.minibatch_s > 0
     )
-    own_s = own[-1][1]
     cards_s = own_s
     if shared:
         cards_s = _period(simulate(instance, plan, replace(conditions, links=Links.CARDS), enough))
@@ -99,27 +98,26 @@ def check_period(
         own_s=own_s,
         cards_s=cards_s,
         ports_s=ports_s,
-        in_flight=in_flight,
+        slack=slack,
         start_up_s=_period(start_up),
         simplifications=simplifications(instance.cluster, plan, conditions, cost_model),
         shared_cards=shared,
     )
 
 
-def _own(instance: Instance, plan: Plan, conditions: Conditions) -> list[tuple[int, float]]:
-    """Periods with links of their own for every cut; the last is the first that is enough."""
+def _own(instance: Instance, plan: Plan, conditions: Conditions) -> tuple[int, float]:
+    """Return the slack that is enough with links of their own for every cut, and the period."""
     alone = replace(conditions, links=Links.OWN)
 
-    def period_s(in_flight: int) -> float:
-        return _period(simulate(instance, plan, alone, Pace(in_flight=in_flight)))
+    def period_s(slack: int) -> float:
+        return _period(simulate(instance, plan, alone, Pace(slack=slack)))
 
-    deepest_s = period_s(DEEPEST)
-    found: list[tuple[int, float]] = []
-    for in_flight in range(1, DEEPEST):
-        found.append((in_flight, period_s(in_flight)))
-        if found[-1][1] <= deepest_s * _ENOUGH:
-            return found
-    return [*found, (DEEPEST, deepest_s)]
+    least_s = period_s(MOST_SLACK)
+    for slack in range(MOST_SLACK):
+        found_s = period_s(slack)
+        if found_s <= least_s * _ENOUGH:
+            return slack, found_s
+    return MOST_SLACK, least_s
 
 
 def _period(simulation: Simulation) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ LEAST_STEADY = 8
 """Minibatches that must pass in steady state for a period to be measured."""
 
 SETTLED = 1e-3
-"""Largest relative difference between the two halves of a steady state."""
+"""Largest relative difference between the paces of the stages in a steady state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,9 @@ class SteadyState:
     period_s
         Seconds per minibatch.
     start_s, end_s
-        When the stretch begins and ends.
+        When the stretch begins and ends in the first stage.
     settled
-        Whether both halves of the stretch have the same period.
+        Whether all stages keep the same pace, in both halves of the stretch.
     """
 
     period_s: float
@@ -34,13 +35,13 @@ class SteadyState:
     settled: bool
 
 
-def steady_state(done_s: ArrayLike, drain: int) -> SteadyState | None:
+def steady_state(done_s: Sequence[ArrayLike], drain: int) -> SteadyState | None:
     """Measure the period in the second half of a run, before it drains.
 
     Parameters
     ----------
     done_s
-        When each minibatch leaves the pipeline, shape (minibatches,).
+        For each stage, when each minibatch's backward pass ends there, shape (minibatches,).
     drain
         Minibatches that leave last, while the pipeline runs empty; they do not count.
 
@@ -49,27 +50,37 @@ def steady_state(done_s: ArrayLike, drain: int) -> SteadyState | None:
     SteadyState or None
         ``None`` where fewer than :data:`LEAST_STEADY` minibatches are left.
 
-    A schedule repeats itself after some number of minibatches (the rounds of all stages, a group
-    between flushes). Over a whole number of repetitions the mean is exact, so the number is
-    looked for: the one after which the times come back most nearly, moved by a constant.
+    The period is that of the slowest stage: what has piled up before a faster one keeps it going
+    at a pace of its own for a while, but not for ever.
     """
-    times = np.sort(np.asarray(done_s, dtype=float))
-    times = times[: len(times) - drain] if drain > 0 else times
-    times = times[len(times) // 2 :]
-    if len(times) < LEAST_STEADY:
+    stretches = [_stretch(np.asarray(times, dtype=float), drain) for times in done_s]
+    if len(stretches[0]) < LEAST_STEADY:
         return None
-    period, shift = _period(times)
-    half = len(times) // 2
-    settled = True
+    whole = [_period(times) for times in stretches]
+    periods = [period for period, _ in whole]
+    half = len(stretches[0]) // 2
     if half >= LEAST_STEADY:
-        early, late = (_period(part)[0] for part in (times[:half], times[half:]))
-        settled = abs(early - late) <= SETTLED * period
-    steps = (len(times) - 1) // shift * shift
-    return SteadyState(period, float(times[-1 - steps]), float(times[-1]), settled)
+        periods += [_period(part)[0] for x in stretches for part in (x[:half], x[half:])]
+    period = max(period for period, _ in whole)
+    settled = max(periods) - min(periods) <= SETTLED * period
+    first, shift = stretches[0], whole[0][1]
+    steps = (len(first) - 1) // shift * shift
+    return SteadyState(period, float(first[-1 - steps]), float(first[-1]), settled)
+
+
+def _stretch(times: NDArray[np.float64], drain: int) -> NDArray[np.float64]:
+    """Return the times in order, from half-way on until the pipeline drains."""
+    kept = np.sort(times)[: len(times) - drain]
+    return kept[len(kept) // 2 :]
 
 
 def _period(times: NDArray[np.float64]) -> tuple[float, int]:
-    """Return the mean time between two minibatches, and after how many the pattern repeats."""
+    """Return the mean time between two minibatches, and after how many the pattern repeats.
+
+    A schedule repeats itself after some number of minibatches (the rounds of all stages, a group
+    between flushes). Over a whole number of repetitions the mean is exact, so that number is
+    looked for: the one after which the times come back most nearly, moved by a constant.
+    """
     best, shift = np.inf, 1
     for candidate in range(1, len(times) // 2 + 1):
         moved = times[candidate:] - times[:-candidate]

@@ -11,8 +11,7 @@ from stagewright.simulation.conditions import Conditions
 from stagewright.simulation.machine import Machine
 from stagewright.simulation.schedule import BACKWARD, FORWARD, REDUCE, Schedule, Step
 
-MOST_IN_FLIGHT = 100
-"""Largest multiple of the start-up count."""
+MOST_SLACK = 100
 
 MOST_STEPS = 3_000_000
 """Largest number of minibatches times GPUs that is laid out."""
@@ -46,24 +45,21 @@ class Pace:
     ----------
     order
         See :class:`Order`.
-    in_flight
-        How many times PipeDream's start-up count; see :func:`windows`. 1 is what the memory model
-        counts.
+    slack
+        How much more than PipeDream's start-up count is in flight, see :func:`windows`; 0 is what
+        the memory model counts.
     group
         Minibatches between two flushes; ``None`` for four times the GPUs in use, from which on
         GPipe's authors call the bubble negligible (section 2.3). Without meaning under ``1f1b``.
     """
 
     order: Order = Order.ONE_F_ONE_B
-    in_flight: int = 1
+    slack: int = 0
     group: int | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.in_flight <= MOST_IN_FLIGHT:
-            raise InputError(
-                f"{self.in_flight} times the start-up count in flight; expected 1 to "
-                f"{MOST_IN_FLIGHT}"
-            )
+        if not 0 <= self.slack <= MOST_SLACK:
+            raise InputError(f"a slack of {self.slack}; expected 0 to {MOST_SLACK}")
         if self.group is not None and self.group < 1:
             raise InputError(f"a group of {self.group} minibatches; expected 1 or more")
 
@@ -72,19 +68,22 @@ class Pace:
         return 4 * len(machine.gpus) if self.group is None else self.group
 
 
-def windows(machine: Machine, in_flight: int = 1) -> tuple[int, ...]:
+def windows(machine: Machine, slack: int = 0) -> tuple[int, ...]:
     """Return how many minibatches are in flight from each stage on: whole rounds of its replicas.
 
     PipeDream starts ``ceil(sum_{j>=k} m_j / m_k)`` minibatches on each of the m_k replicas of stage
-    k (section 3.2): enough to keep all busy if transfers took no time. With ``in_flight`` = x every
-    stage that has a later one counts x times; for a straight pipeline of K stages that is 1 + x
-    (K - 1 - k), and with x = 2 a transfer of up to a whole period is hidden.
+    k (section 3.2): enough to keep all busy if transfers and all-reduces took no time. With slack,
+    as many as half the replicas on both sides of a cut, ``slack`` times, are added at every cut;
+    for a straight pipeline of K stages that makes 1 + (1 + slack) (K - 1 - k).
     """
     counts = [len(stage.ranks) for stage in machine.stages]
-    found = []
-    for k, m in enumerate(counts):
-        wanted = counts[-1] + in_flight * sum(counts[k:-1])
-        found.append(-(-wanted // m) * m)
+    found = [counts[-1]]
+    for k in range(len(counts) - 2, -1, -1):
+        m = counts[k]
+        wanted = sum(counts[k:])
+        if slack > 0:
+            wanted = max(wanted, found[0] + m + -(-slack * (m + counts[k + 1]) // 2))
+        found.insert(0, -(-wanted // m) * m)
     return tuple(found)
 
 
@@ -127,7 +126,7 @@ def make_schedule(
             hint=f"Their product may be at most {MOST_STEPS:,}",
         )
     steps: list[tuple[Step, ...]] = [()] * len(machine.gpus)
-    for k, window in enumerate(windows(machine, pace.in_flight)):
+    for k, window in enumerate(windows(machine, pace.slack)):
         ranks = machine.stages[k].ranks
         if pace.order.flushes:
             order = _with_flushes(pace, machine, minibatches, window, len(ranks))

@@ -22,8 +22,10 @@ from stagewright.simulation.schedule import BACKWARD, Schedule, check_schedule
 from stagewright.simulation.timeline import Event, Gpu, GpuFigures, LinkFigures, MemoryCurve
 from stagewright.simulation.waiting_engine import WaitingEngine
 
-MOST_MINIBATCHES = 4000
-"""Where the simulator chooses itself how many minibatches pass, not more than this."""
+MOST_MINIBATCHES = 2000
+MOST_PASSES = 100_000
+"""Where the simulator chooses itself how many minibatches pass, it makes a run longer until it
+has settled, up to so many minibatches, and so many on all GPUs together."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +148,9 @@ def simulate(
         schedule = make_schedule(machine, count, conditions, pace)
         simulation = _simulate(instance, machine, conditions, pace, schedule)
         settled = simulation.steady is not None and simulation.steady.settled
-        if settled or 2 * count > MOST_MINIBATCHES:
-            return simulation
         count *= 2
+        if settled or count > MOST_MINIBATCHES or count * len(machine.gpus) > MOST_PASSES:
+            return simulation
 
 
 def simulate_schedule(
@@ -168,7 +170,7 @@ def simulate_schedule(
 
 def _enough(machine: Machine, pace: Pace) -> int:
     """Minibatches that are likely to show a steady state: several times what is in flight."""
-    window = windows(machine, pace.in_flight)[0]
+    window = windows(machine, pace.slack)[0]
     if pace.order.flushes:
         window = max(window, pace.group_of(machine))
     return max(64, 4 * LEAST_STEADY, 3 * window + 32)
@@ -187,8 +189,11 @@ def _simulate(
     engine.run()
     run = Run(machine, schedule, tuple(engine.passes), tuple(engine.updates))
     done = [
-        engine.passes[0].backward_s[i] + machine.turn_s(rank) - machine.forward_s[rank]
-        for i, rank in enumerate(engine.passes[0].rank)
+        [
+            begun_s + machine.turn_s(rank) - machine.forward_s[rank]
+            for begun_s, rank in zip(passes.backward_s, passes.rank, strict=True)
+        ]
+        for passes in run.passes
     ]
     end_s = max(steps[-1][2] for steps in run.steps if steps)
     links = tuple(

@@ -257,9 +257,9 @@ def _reasons(facts: Facts, predicted_s: float) -> list[str]:
     conditions = conditions_of(facts.cost_model)
     found = check_period(facts.instance, facts.plan, conditions, facts.cost_model.name, predicted_s)
     told = []
-    if found.in_flight > 1:
+    if found.slack > 0:
         told.append(
-            f"With {found.in_flight} times as many minibatches in flight, which hide the transfers "
+            f"With more minibatches in flight (a slack of {found.slack}), which hide the transfers "
             f"and take more memory, it would be {time_words(found.cards_s)}."
         )
     if found.cards_s > found.own_s * (1 + NEGLIGIBLE):
