@@ -148,7 +148,9 @@ def test_commands_hold_nothing_from_a_file_unquoted():
 
 
 def test_each_server_gets_a_command_of_its_own():
-    commands = running_steps(facts_for())[-1].commands
+    train = running_steps(facts_for())[-1]
+    assert "CUDA_VISIBLE_DEVICES" in train.words
+    commands = train.commands
     assert [re.findall(r"--node-rank=(\d+) --nproc-per-node=(\d+)", x) for x in commands] == [
         [("0", "4")],
         [("1", "1")],

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from stagewright.report.labels import clean
 from stagewright.report.page.facts import Facts
+from stagewright.report.page.stages import GpuTile, server_tiles
 
 PORT = 29500
 
@@ -62,13 +63,23 @@ def identifiers(name: str) -> tuple[str, str]:
 
 
 def _where_words(facts: Facts) -> str:
-    used = _ranks_by_server(facts)
-    if len(used) < 2:
-        return ""
-    return (
-        " Ranks are numbered server by server: start one command on each server, and put the "
-        "first server's address in place of ADDRESS."
-    )
+    words = ""
+    if len(_ranks_by_server(facts)) > 1:
+        words = (
+            " Ranks are numbered server by server: start one command on each server, and put the "
+            "first server's address in place of ADDRESS."
+        )
+    if any(len({tile.gpu for tile in tiles}) > 1 for tiles in _used_tiles(facts)):
+        words += (
+            " In a server with unlike GPUs, CUDA_VISIBLE_DEVICES has to list them in the order of "
+            "their ranks."
+        )
+    return words
+
+
+def _used_tiles(facts: Facts) -> list[list[GpuTile]]:
+    """GPUs in use, server by server."""
+    return [[x for x in server.tiles if x.stage is not None] for server in server_tiles(facts)]
 
 
 def _launches(facts: Facts, folder: str) -> Iterator[str]:
