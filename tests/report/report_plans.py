@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 
+import networkx as nx
+
 from builders import chain, cluster_of, instance_of, layer
 from stagewright.model.costs import CostModel, Topology
 from stagewright.model.document import make_document
@@ -110,9 +112,10 @@ def in_runs(graph: LayerGraph, stages: int, gpus: int) -> Facts:
 
 
 def _ordered(graph: LayerGraph) -> Sequence[str]:
-    """Inputs first, dropped outputs not at all, else the order of the file."""
-    rest = [x.id for x in graph.layers if x.id not in graph.inputs | graph.dropped]
-    return [*(x.id for x in graph.layers if x.id in graph.inputs), *rest]
+    """Inputs first, dropped outputs not at all, nobody before what it reads."""
+    order = list(nx.topological_sort(graph.digraph))
+    rest = [x for x in order if x not in graph.inputs | graph.dropped]
+    return [*(x for x in order if x in graph.inputs), *rest]
 
 
 def cells(count: int) -> LayerGraph:
