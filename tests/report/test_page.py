@@ -20,7 +20,7 @@ from report_plans import (
     two_servers,
 )
 
-from builders import chain, instance_of, one_server, plan_of
+from builders import chain, cluster_of, instance_of, one_server, plan_of
 from stagewright.model.costs import MaxLoad, Topology
 from stagewright.model.plan import Status
 from stagewright.model.plan_schema import ExplanationDocument, LimitDocument, WhatIfDocument
@@ -349,7 +349,7 @@ def test_many_replicas_are_left_out_of_the_timeline_and_counted():
     assert len(timeline.rows) <= MOST_GPUS
     assert {row.gpu.stage for row in timeline.rows} == {0, 1}
     assert len(timeline.rows) + timeline.left_out == 33
-    assert f"{timeline.left_out} more replicas" in Reader(render_report(facts)).text
+    assert f"{timeline.left_out} more GPUs are not shown" in Reader(render_report(facts)).text
 
 
 def test_a_plan_that_cannot_run_in_time_says_why():
@@ -370,6 +370,25 @@ def test_a_simulation_that_contradicts_the_prediction_is_no_secret():
     text = Reader(render_report(facts)).text
     assert "more than predicted" in text
     assert "With more minibatches in flight" in text
+
+
+def test_a_plan_that_takes_no_time_has_a_page():
+    instance = instance_of(chain([0.0, 0.0]), one_server(2))
+    facts = facts_of(document_of(instance, plan_of(("node1", [1]), ("node2", [1]))))
+    text = Reader(render_report(facts)).text
+    assert "Nothing takes time." in text
+    assert limit_sentence(facts) in text
+
+
+def test_the_first_rank_may_hold_a_later_stage():
+    """Ranks go server by server: here rank 0 is in the second stage."""
+    instance = instance_of(chain([4.0, 1.0]), cluster_of([{"TitanV": 1}, {"TitanV": 2}]))
+    facts = facts_of(document_of(instance, plan_of(("node1", [0, 2]), ("node2", [1, 0]))))
+    assert not isinstance(facts.simulation, str)
+    assert [gpu.stage for gpu in facts.simulation.gpus] == [1, 0, 0]
+    timeline = make_timeline(facts.simulation)
+    assert [row.gpu.rank for row in timeline.rows] == [1, 2, 0]
+    assert timeline.minibatches == 10
 
 
 def test_layers_are_listed_in_file_order_with_their_stage():

@@ -115,10 +115,9 @@ def make_timeline(simulation: Simulation) -> Timeline:
         for event in simulation.events(0, 4 * MOST_MINIBATCHES)
         if event.stage == 0 and event.work is Work.BACKWARD
     )
-    first = next(
-        i for i, (kind, _) in enumerate(simulation.schedule.steps[0]) if kind == "B"
-    ) * sum(gpu.stage == 0 for gpu in simulation.gpus)
-    count = min(first + AFTER_FILL, MOST_MINIBATCHES, len(ends))
+    early = [gpu.rank for gpu in simulation.gpus if gpu.stage == 0]
+    before = [kind for kind, _ in simulation.schedule.steps[early[0]]].index("B")
+    count = min(before * len(early) + AFTER_FILL, MOST_MINIBATCHES, len(ends))
     end_s = ends[count - 1]
     events: dict[int, list[Block]] = {gpu.rank: [] for gpu in shown}
     for event in simulation.events(0, 4 * MOST_MINIBATCHES):
@@ -139,12 +138,10 @@ def make_timeline(simulation: Simulation) -> Timeline:
 def _shown(gpus: Sequence[Gpu]) -> list[Gpu]:
     """All GPUs stage by stage, or as many replicas of each stage as there is room for."""
     ordered = sorted(gpus, key=lambda gpu: (gpu.stage, gpu.replica))
-    stages = max(gpu.stage for gpu in gpus) + 1
     replicas = len(gpus)
     while replicas > 1 and sum(gpu.replica < replicas for gpu in gpus) > MOST_GPUS:
         replicas -= 1
-    kept = [gpu for gpu in ordered if gpu.replica < replicas]
-    return kept[: max(MOST_GPUS, stages if stages <= MOST_GPUS else MOST_GPUS)]
+    return [gpu for gpu in ordered if gpu.replica < replicas][:MOST_GPUS]
 
 
 def _block(event: Event, end_s: float) -> Block:
@@ -154,7 +151,7 @@ def _block(event: Event, end_s: float) -> Block:
 def _held(simulation: Simulation, rank: int, end_s: float) -> tuple[tuple[float, float], ...]:
     curve = simulation.memory(rank)
     pairs = zip(curve.time_s.tolist(), curve.held_bytes.tolist(), strict=True)
-    return tuple((time, held) for time, held in pairs if time < end_s)
+    return tuple((time, held) for time, held in pairs if time <= end_s)
 
 
 def timeline_of(facts: Facts) -> DrawnTimeline | str:
@@ -241,7 +238,7 @@ def _sentences(facts: Facts, simulation: Simulation, timeline: Timeline) -> list
         f"{time_words(simulation.drain_s)}."
     )
     if timeline.left_out:
-        told.append(f"{timeline.left_out:,} more replicas look alike and are not shown.")
+        told.append(f"{timeline.left_out:,} more GPUs are not shown.")
     return told
 
 
