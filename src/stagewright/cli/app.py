@@ -21,6 +21,7 @@ from stagewright.cli.emit import emit_command
 from stagewright.cli.formulate import formulate_command
 from stagewright.cli.plan import plan_command
 from stagewright.cli.profile import profile_command
+from stagewright.cli.report import report_command
 from stagewright.cli.simulate import simulate_command
 from stagewright.cli.sweep import sweep_command
 from stagewright.cli.verify import verify_command
@@ -70,6 +71,7 @@ for _command in (
     sweep_command,
     bench_command,
     formulate_command,
+    report_command,
     emit_command,
     verify_command,
     profile_command,
