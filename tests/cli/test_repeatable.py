@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_interrupt import wide_graph
 
 from builders import write_profile
-from test_interrupt import wide_graph
 
 HETE = Path(__file__).parents[2] / "hete_files"
 

@@ -12,7 +12,6 @@ from functools import cache
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from brute_force import best_period_s, every_plan
 from builders import graph_of, instance_of, layer, one_server

@@ -4,6 +4,7 @@ recomputing. A plan fits, by the evaluator's word, or there is a reason why none
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from functools import cache
 from pathlib import Path
 
@@ -97,10 +98,12 @@ def test_more_memory_never_makes_the_period_longer(reference):
         if planned is not None:
             periods.append(planned.evaluation.period_s)
     assert periods
-    assert all(b <= a * (1 + 1e-6) for a, b in zip(periods, periods[1:], strict=False))
+    assert all(b <= a * (1 + 1e-6) for a, b in itertools.pairwise(periods))
     unlimited = problem(reference, 16, memory, Recompute.AUTO)
     rules = dataclasses.replace(unlimited.instance.rules, use_memory=False)
     free = run_planner(
-        "cpsat", dataclasses.replace(unlimited, instance=unlimited.instance.with_rules(rules)), LIMITS
+        "cpsat",
+        dataclasses.replace(unlimited, instance=unlimited.instance.with_rules(rules)),
+        LIMITS,
     )
     assert free.evaluation.period_s <= periods[-1] * (1 + 1e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from brute_force import every_plan
 from builders import chain, cluster_of, instance_of, plan_of
@@ -15,7 +16,6 @@ from stagewright.formulation.tidy import SAME, tidy
 from stagewright.model.costs import Topology
 from stagewright.model.evaluate import evaluate
 from stagewright.model.traffic import server_traffic_bytes
-from hypothesis import strategies as st
 
 LIMITS = Settings(time_limit_s=60.0, workers=1)
 

@@ -35,9 +35,7 @@ NEXT = 1 - 8e-7
 """The next period to try below a plan's: a refusal there proves the plan optimal to 1e-6."""
 
 
-def fewest_replicas(
-    period_s: Floats | float, total: Floats, sync: Floats, least: Floats
-) -> Floats:
+def fewest_replicas(period_s: Floats | float, total: Floats, sync: Floats, least: Floats) -> Floats:
     """Smallest m >= least with ``period m² - total m + sync >= 0``; infinite where there is none.
 
     ``total`` is T + S and ``sync`` is S = 2P/β. If ``least`` does not satisfy it, it lies between
@@ -162,13 +160,13 @@ class FewestGpus:
         space, costs = self.space, self._costs
         sync = costs.sync_s_per_byte * (space.parameter_bytes[last] - space.parameter_bytes[first])
         total = self._time[last] - self._time[first] + sync
-        room: Floats | float = period_s
+        room: Floats = np.full(len(first), period_s)
         if not costs.overlap:
             waits = np.where(first > 0, costs.transfer_s_per_byte * space.cut_bytes[first], 0.0)
             if costs.cost_model == SparsePipe.name:
-                room = period_s - waits
+                room -= waits
             else:
-                room = period_s - costs.latency_s * (first > 0)
+                room -= np.where(first > 0, costs.latency_s, 0.0)
                 total = total + waits
         least = np.maximum(asked[last], asked[first])
         if costs.first_sends_for_free:

@@ -2,11 +2,11 @@
 
 Every step moves one side of the bracket [refuted, best plan] around the least period:
 
-- narrow topological orders give plans (:mod:`cut_orders`, :class:`FewestGpus` over prefixes);
 - where the graph has few ideals, :class:`FewestGpus` over all of them closes the bracket;
-- else, in turn with the orders, boxes of ideals are split until the walk over them breaks down, which refutes a period
-  (:mod:`box_bound`); once the boxes that a walk passes hold one ideal each, the recursion over
-  those ideals decides the period exactly.
+- else narrow topological orders give plans (:mod:`cut_orders`, :class:`FewestGpus` over prefixes);
+- in turn with the orders, boxes of ideals are split until the walk over them breaks down, which
+  refutes a period (:mod:`box_bound`); once the boxes that a walk passes hold one ideal each, the
+  recursion over those ideals decides the period exactly.
 """
 
 from __future__ import annotations

@@ -47,4 +47,3 @@ class Traffic:
                     on_so_many, v.size[k][m]
                 )
         return exchanged
-
