@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ MAX_IDEALS = 8000
 MAX_SECONDS = 5.0
 
 Floats = NDArray[np.float64]
-Indices = NDArray[np.integer[Any]]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class CutSpace:
 
     def larger(self, i: int) -> Indices:
         """Indices of the ideals that contain ideal ``i`` and more."""
-        after = np.arange(i + 1, len(self), dtype=np.int32)
+        after = np.arange(i + 1, len(self), dtype=np.int64)
         if not self.is_chain:
             for word in self._words:
                 if word[i]:

@@ -14,7 +14,6 @@ limits, demands on layers) only take plans away: the proof stays one, the plan h
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +28,7 @@ from stagewright.model.plan import Plan, Stage
 from stagewright.model.rules import Recompute
 
 Floats = NDArray[np.float64]
-Indices = NDArray[np.integer[Any]]
+Indices = NDArray[np.int64]
 
 NEXT = 1 - 8e-7
 """The next period to try below a plan's: a refusal there proves the plan optimal to 1e-6."""

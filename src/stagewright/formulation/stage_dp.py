@@ -29,7 +29,7 @@ from stagewright.model.costs import is_proportional
 from stagewright.model.plan import Stage
 
 Floats = NDArray[np.float64]
-Indices = NDArray[np.integer[Any]]
+Indices = NDArray[np.int64]
 
 SLACK = 1 + 1e-9
 
