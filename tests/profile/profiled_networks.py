@@ -117,6 +117,20 @@ class TiedBias(nn.Module):
         return self.other(self.one(x))
 
 
+class Unrolled(nn.Module):
+    """A recurrence in Python: as many layers as the sequence is long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step = nn.Linear(16, 16)
+
+    def forward(self, x):
+        state = x[:, 0]
+        for place in range(1, x.shape[1]):
+            state = torch.tanh(self.step(state) + x[:, place])
+        return state
+
+
 class OldAlias(nn.Module):
     """What ``+=`` overwrites is read once more under another name."""
 
@@ -189,6 +203,10 @@ def rows(minibatch: int = 0) -> torch.Tensor:
 
 def sequences(minibatch: int = 0) -> torch.Tensor:
     return torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(minibatch))
+
+
+def changing_sequences(minibatch: int = 0) -> torch.Tensor:
+    return torch.randn(2 + minibatch, 5 + minibatch, 16)
 
 
 def minkvgg(**sizes: int) -> nn.Module:

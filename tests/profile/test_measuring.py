@@ -9,6 +9,7 @@ from stagewright.model.errors import NetworkError
 from stagewright.model.graph import LayerGraph
 from stagewright.model.profile import format_profile, parse_profile
 from stagewright.model.profile_document import ProfileDocument
+from stagewright.scenarios.models import MODELS, SPARSE, model
 
 torch = pytest.importorskip("torch")
 
@@ -26,10 +27,10 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def measured(model: str, inputs: str, messages: list | None = None, **options) -> ProfileDocument:
+def measured(network: str, inputs: str, messages: list | None = None, **options) -> ProfileDocument:
     """Measure a network of ``profiled_networks`` in this process."""
     request = Request(
-        model=f"profiled_networks:{model}",
+        model=f"profiled_networks:{network}",
         input=f"profiled_networks:{inputs}",
         **{"threads": 1, "repeats": 2, "warm_up": 1, **options},
     )
@@ -140,13 +141,25 @@ def cut(document: ProfileDocument) -> LayerGraph:
     return graph.with_stages(stage_of | dict.fromkeys(graph.inputs, 0))
 
 
-def test_layers_found_on_one_minibatch_have_to_run_on_another():
-    with pytest.raises(NetworkError, match=r"do not run on another|not a tensor|raises"):
-        measured("by_hand", "changing_sequences", minibatches=2)
+def test_sizes_may_differ_between_minibatches():
+    document = measured("by_hand", "changing_sequences", minibatches=2)
+    assert [x[0].shape for x in document.inputs] == [(2, 5, 16), (3, 6, 16)]
 
 
-def changing_sequences(minibatch: int):
-    return torch.randn(2 + minibatch, 5 + minibatch, 16)
+def test_layers_may_not_differ_between_minibatches():
+    """One step of the recurrence for each position: a longer sequence has more layers."""
+    with pytest.raises(NetworkError, match=r"first minibatch compute something else on another"):
+        measured("Unrolled", "changing_sequences", minibatches=2)
 
 
-profiled_networks.changing_sequences = changing_sequences
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_networks_of_the_scenarios_close_the_loop(name, tmp_path, monkeypatch):
+    if name in SPARSE:
+        pytest.importorskip("MinkowskiEngine")
+    module = model(name)
+    made = {"loop_network": lambda: module.network(module.SMALL), "loop_input": module.make_input}
+    for key, value in made.items():
+        monkeypatch.setattr(profiled_networks, key, value, raising=False)
+    document = measured("loop_network", "loop_input", repeats=1, warm_up=0)
+    close_the_loop(document, lambda: module.make_input(0), tmp_path)

@@ -128,7 +128,7 @@ def test_a_file_from_elsewhere_and_json(folder, tmp_path):
     answer = process(
         "profile", f"{path}:build", "--arg", "width=4", "--arg", "blocks=1",
         "--input", f"{path}:minibatch", "--input-arg", "width=4", "-o", "g.txt", "--json", *SHORT,
-        cwd=tmp_path,
+        cwd=tmp_path, timeout=240,
     )  # fmt: skip
     assert answer.code == 0, answer.err
     assert len(json.loads(answer.out)["nodes"]) == 4
@@ -152,7 +152,9 @@ ERRORS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "inputs", "code", "message"), ERRORS)
 def test_errors_are_one_line_and_nothing_is_written(model, inputs, code, message, folder):
-    answer = process("profile", model, "--input", inputs, "-o", "g.txt", *SHORT, cwd=folder)
+    answer = process(
+        "profile", model, "--input", inputs, "-o", "g.txt", *SHORT, cwd=folder, timeout=240
+    )
     lines = [x for x in answer.err.splitlines() if x.startswith("stagewright: error: ")]
     assert len(lines) == 1, answer.err
     assert message in lines[0]
@@ -165,7 +167,7 @@ def test_errors_are_one_line_and_nothing_is_written(model, inputs, code, message
 def test_a_device_that_is_not_there(folder):
     answer = process(
         "profile", "bad:good", "--input", "bad:right_input", "-o", "g.txt", "--device", "tpu",
-        cwd=folder,
+        cwd=folder, timeout=240,
     )  # fmt: skip
     assert answer.code == 2
     assert "'tpu' is not a device; expected cpu, cuda or cuda:N" in answer.err

@@ -104,7 +104,7 @@ def test_plan_is_made_for_the_quantile(tmp_path):
     ("change", "message"),
     [
         (lambda folder: (folder / "graph.profile.json").unlink(), "needs 'graph.profile.json'"),
-        (lambda folder: (folder / "graph.profile.json").write_text("{}"), "schema is missing"),
+        (lambda folder: (folder / "graph.profile.json").write_text("{}"), "model is missing"),
         (
             lambda folder: written(folder, node("a", 1), minibatches=1),
             "measured on one minibatch, which has no quantiles",

@@ -112,10 +112,10 @@ def _checked(
         raise CannotRecord(f"it found {len(outputs)} outputs, the network has {len(wanted)}")
     found = gradients(model, outputs, output_gradients(wanted))
     for one, other in zip(wanted, outputs, strict=True):
-        if not _close(one, other):
+        if not agree(one, other):
             raise CannotRecord("the layers that it found compute something else")
     for one, other in zip(wanted_gradients, found, strict=True):
-        if (one is None) != (other is None) or (one is not None and not _close(one, other)):
+        if (one is None) != (other is None) or (one is not None and not agree(one, other)):
             raise CannotRecord("the layers that it found have other gradients")
     return Captured(recording, means, values)
 
@@ -137,7 +137,7 @@ def _simplified(recording: Recording, inputs: Any) -> tuple[list[Any], Recording
         recording = recording.without(aliases)
 
 
-def _close(one: Any, other: Any) -> bool:
+def agree(one: Any, other: Any) -> bool:
     """Return whether two tensors agree; rows of sparse ones are in the order of their numbers."""
     if is_sparse(one) != is_sparse(other) or features(one).shape != features(other).shape:
         return False

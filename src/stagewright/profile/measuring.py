@@ -12,13 +12,13 @@ from torch import nn
 from stagewright.model.errors import NetworkError
 from stagewright.model.profile_document import Measurement, ProfileDocument
 from stagewright.profile import assemble
-from stagewright.profile.capture import SEED, Captured, capture
+from stagewright.profile.capture import SEED, Captured, agree, capture
 from stagewright.profile.clocks import Clock, clock_for
 from stagewright.profile.counting import count
 from stagewright.profile.leaves import Leaves
 from stagewright.profile.machine import describe_device, find_device, versions
 from stagewright.profile.measure import Correction, Plan, calibrate, measure
-from stagewright.profile.network import output_gradients, run_network
+from stagewright.profile.network import output_gradients, quiet_dropout, run_network
 from stagewright.profile.nodes import Nodes, make_nodes
 from stagewright.profile.recording import Recording
 from stagewright.profile.request import Note, Progress, Request
@@ -133,16 +133,19 @@ class Measuring:
 
     def _values(self, recording: Recording, inputs: Any) -> list[Any]:
         """Run the recording on a minibatch other than the one that it was made from."""
-        run_network(self.model, mapped(inputs, as_loaded))
-        torch.manual_seed(SEED)
-        try:
-            return recording.replay(mapped(inputs, as_loaded))
-        except Exception as error:
-            text = " ".join(str(error).split())[:200]
-            raise NetworkError(
-                f"the layers found on the first minibatch do not run on another: {text}",
-                hint="A layer graph is the same for every minibatch",
-            ) from error
+        with quiet_dropout(self.model):
+            torch.manual_seed(SEED)
+            expected = run_network(self.model, mapped(inputs, as_loaded))
+            torch.manual_seed(SEED)
+            try:
+                values = recording.replay(mapped(inputs, as_loaded))
+            except Exception as error:
+                text = " ".join(str(error).split())[:200]
+                raise _other_layers(f"do not run on another: {text}") from error
+        outputs = recording.results(values)
+        if not all(agree(x, y) for x, y in zip(expected, outputs, strict=True)):
+            raise _other_layers("compute something else on another")
+        return values
 
     def _progress(self, minibatch: int, done: int, total: int) -> None:
         self.send(
@@ -172,6 +175,14 @@ class Measuring:
         if self.request.precision != "as-made":
             model = model.to(getattr(torch, self.request.precision))
         return model.to(self.device)
+
+
+def _other_layers(what: str) -> NetworkError:
+    return NetworkError(
+        f"the layers found on the first minibatch {what}",
+        hint="A layer graph is the same for every minibatch; give minibatches of one shape, or "
+        "name the class of the module that is not the same with --layer",
+    )
 
 
 def _precision(model: nn.Module) -> str:

@@ -120,15 +120,20 @@ class _Watcher(TorchFunctionMode):
         self, target: Any, args: Any, kwargs: Any, run: Callable[[], Any], name: str = ""
     ) -> Any:
         """Run a target, and write the call down if its result is a tensor of the network."""
+        self._inside += 1
+        try:
+            return self._written_down(target, args, kwargs, run, name)
+        finally:
+            self._inside -= 1
+
+    def _written_down(
+        self, target: Any, args: Any, kwargs: Any, run: Callable[[], Any], name: str
+    ) -> Any:
         read, read_kwargs = mapped((args, kwargs), self._operand)
         first = features(args[0]) if args and is_data(args[0]) else None
         version = None if first is None else first._version  # noqa: SLF001
-        self._inside += 1
-        try:
-            result = run()
-        finally:
-            self._inside -= 1
-        overwrites = version is not None and first is not None and first._version != version  # noqa: SLF001
+        result = run()
+        overwrites = first is not None and first._version != version  # noqa: SLF001
         call = Call(target, tuple(read), dict(read_kwargs), name, overwrites)
         if not any(True for _ in parts(result)):
             return self._sized(call, result)
