@@ -158,7 +158,7 @@ class Engine:
     def _join(self, rank: int, stage: int) -> bool:
         """Wait for the other replicas; the last one to come starts the all-reduce."""
         collective = self._collectives[stage]
-        if not collective.links:
+        if not collective.together:
             return True
         if self._joined[rank]:  # woken by an arrival that it does not need yet
             return False
@@ -231,7 +231,7 @@ class Engine:
     def _reduce(self, time: float, stage: int) -> None:
         """All replicas have come: run the all-reduce when all its links are free."""
         collective: Collective = self._collectives[stage]
-        begin = max(time, *(self.link_free_s[link] for link in collective.links))
+        begin = max([time, *(self.link_free_s[link] for link in collective.links)])
         end = begin + collective.seconds
         for link in collective.links:
             self._occupy(link, begin, collective.seconds)

@@ -30,10 +30,17 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Collective:
-    """An all-reduce: every link of it is taken for the whole time."""
+    """An update of a stage's weights: every link of its all-reduce is taken for the whole time.
 
-    links: tuple[int, ...]
-    seconds: float
+    Attributes
+    ----------
+    together
+        Whether the replicas wait for one another.
+    """
+
+    together: bool
+    links: tuple[int, ...] = ()
+    seconds: float = 0.0
 
 
 class Wiring:
@@ -77,8 +84,11 @@ class Wiring:
         """
         work = self._machine.stages[stage]
         ring = [self._machine.gpus[rank] for rank in work.ranks]
-        if len(ring) == 1 or work.parameter_bytes == 0:
-            return Collective((), 0.0)
+        if len(ring) == 1:
+            return Collective(together=False)
+        if work.parameter_bytes == 0:
+            # Replicas that take turns stay together; those that work in proportion need not.
+            return Collective(together=self._conditions.dispatch == "equal")
         pairs = [(a, ring[(i + 1) % len(ring)]) for i, a in enumerate(ring)]
         part = work.parameter_bytes / len(ring)
         step_s = max(
@@ -88,7 +98,7 @@ class Wiring:
         )
         user = f"all-reduce of stage {stage}"
         ends = [self._end(user, gpu, a.server == b.server) for a, b in pairs for gpu in (a, b)]
-        return Collective(tuple(sorted(set(ends))), 2 * (len(ring) - 1) * step_s)
+        return Collective(True, tuple(sorted(set(ends))), 2 * (len(ring) - 1) * step_s)
 
     def _end(self, user: str, gpu: Gpu, near: bool) -> int:
         """Return the link at one GPU's end of a transfer, inside its server or out of it."""
