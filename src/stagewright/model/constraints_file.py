@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,7 +49,9 @@ class _Keep(_Part):
     most_moved: Annotated[int, Field(ge=0, le=10_000_000, strict=True)]
 
 
-class _File(_Part):
+class ConstraintsText(_Part):
+    """What a constraints file states, apart from a plan to keep."""
+
     max_stages: Limit | None = None
     max_replicas: Limit | None = None
     max_gpus: Limit | None = None
@@ -60,6 +63,29 @@ class _File(_Part):
     pin: Places = {}
     forbid: Places = {}
     together: Annotated[list[Words], Field(max_length=MOST_ENTRIES)] = []
+
+    def constraints(self) -> Constraints:
+        """Return what is stated."""
+        return Constraints(
+            max_stages=self.max_stages,
+            max_replicas=self.max_replicas,
+            max_gpus=self.max_gpus,
+            max_price_per_hour=self.max_price_per_hour,
+            use_all=self.use_all,
+            straight_pipeline=self.straight_pipeline,
+            recompute=self.recompute,
+            use_memory=self.memory.use,
+            versions=self.memory.versions,
+            optimizer=self.memory.optimizer,
+            names=PlacementNames(
+                pin=_pairs(self.pin),
+                forbid=_pairs(self.forbid),
+                together=tuple(tuple(words) for words in self.together),
+            ),
+        )
+
+
+class _File(ConstraintsText):
     keep: _Keep | None = None
 
 
@@ -93,7 +119,11 @@ def read_constraints(path: str | Path) -> Constraints:
             source=path,
             hint="docs/formats.md describes the constraints file",
         ) from None
-    return _constraints(parsed, path)
+    keep = parsed.keep
+    return replace(
+        parsed.constraints(),
+        keep=None if keep is None else KeptPlan(path.parent / keep.plan, keep.most_moved),
+    )
 
 
 def _parse_toml(text: str, path: Path) -> Any:
@@ -118,28 +148,6 @@ def _parse_toml(text: str, path: Path) -> Any:
     except (RecursionError, ValueError) as error:
         what = "nested too deeply" if isinstance(error, RecursionError) else "a number is too long"
         raise InputError(f"not valid TOML: {what}", source=path) from None
-
-
-def _constraints(parsed: _File, path: Path) -> Constraints:
-    keep = parsed.keep
-    return Constraints(
-        max_stages=parsed.max_stages,
-        max_replicas=parsed.max_replicas,
-        max_gpus=parsed.max_gpus,
-        max_price_per_hour=parsed.max_price_per_hour,
-        use_all=parsed.use_all,
-        straight_pipeline=parsed.straight_pipeline,
-        recompute=parsed.recompute,
-        use_memory=parsed.memory.use,
-        versions=parsed.memory.versions,
-        optimizer=parsed.memory.optimizer,
-        names=PlacementNames(
-            pin=_pairs(parsed.pin),
-            forbid=_pairs(parsed.forbid),
-            together=tuple(tuple(words) for words in parsed.together),
-        ),
-        keep=None if keep is None else KeptPlan(path.parent / keep.plan, keep.most_moved),
-    )
 
 
 def _pairs(places: dict[str, list[str]]) -> tuple[tuple[str, str], ...]:
