@@ -20,6 +20,7 @@ from stagewright.cli.completion import completion_command
 from stagewright.cli.emit import emit_command
 from stagewright.cli.formulate import formulate_command
 from stagewright.cli.plan import plan_command
+from stagewright.cli.serve import serve_command
 from stagewright.cli.sweep import sweep_command
 from stagewright.cli.verify import verify_command
 from stagewright.cli.versions import versions_command
@@ -70,6 +71,7 @@ for _command in (
     formulate_command,
     emit_command,
     verify_command,
+    serve_command,
     versions_command,
     completion_command,
 ):

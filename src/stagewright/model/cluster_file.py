@@ -71,9 +71,21 @@ def read_cluster_yaml(path: str | Path, sources: Sources = DISK) -> ClusterFile:
         With the file and the place in it.
     """
     path = Path(path)
-    raw = parse_yaml(sources.text(path, "cluster file"), path)
+    parsed = parse_cluster_yaml(sources.text(path, "cluster file"), path)
+    return build_cluster(parsed, path, sources)
+
+
+def parse_cluster_yaml(text: str, path: Path) -> ClusterText:
+    """Return what a ``cluster.yaml`` states; ``path`` is named in errors.
+
+    Raises
+    ------
+    InputError
+        With the place in it.
+    """
+    raw = parse_yaml(text, path)
     try:
-        parsed = ClusterText.model_validate(raw)
+        return ClusterText.model_validate(raw)
     except ValidationError as error:
         place, message = first_error(error)
         raise InputError(
@@ -81,7 +93,6 @@ def read_cluster_yaml(path: str | Path, sources: Sources = DISK) -> ClusterFile:
             source=path,
             hint="docs/formats.md describes cluster.yaml",
         ) from None
-    return build_cluster(parsed, path, sources)
 
 
 def build_cluster(parsed: ClusterText, path: Path, sources: Sources) -> ClusterFile:
