@@ -86,7 +86,7 @@ def _comparison(message: Message, ending: Ending) -> Result:
     return Result(ending.state, {"document": text, "has_plan": False})
 
 
-def _infeasible(message: Message, ending: Ending) -> Result:
+def _infeasible(message: Message, _: Ending) -> Result:
     error = {"kind": "infeasible", "message": message["text"], "notes": message["notes"]}
     return Result(State.DONE, {"status": "infeasible", "error": error})
 
@@ -96,7 +96,7 @@ def _no_plan(message: Message, ending: Ending) -> Result:
     return Result(ending.state, {"status": "unknown", "error": error})
 
 
-def _refused(message: Message, ending: Ending) -> Result:
+def _refused(message: Message, _: Ending) -> Result:
     return Result(State.FAILED, {"error": {"kind": message["why"], "message": message["text"]}})
 
 

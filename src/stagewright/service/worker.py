@@ -107,20 +107,8 @@ class _Worker:
             if task.kind == "compare":
                 return {"kind": "comparison", "data": _comparison(task, problem, settings)}
             planned = plan_with_baselines(task.planners[0], problem, settings)
-        except NoPlanExists as error:
-            reasons = explain_infeasible(error.problem, error.planner, settings, lambda _: None)
-            notes = infeasible_sentences(error.problem, reasons)
-            return {"kind": "infeasible", "text": str(error), "notes": notes}
-        except InfeasibleError as error:
-            return {"kind": "infeasible", "text": str(error), "notes": []}
-        except NoPlanFound as error:
-            return {"kind": "no-plan", "text": str(error)}
-        except DoesNotApply as error:
-            return {"kind": "refused", "why": "does-not-apply", "text": str(error)}
-        except InputError as error:
-            return {"kind": "refused", "why": "input", "text": str(error)}
         except StagewrightError as error:
-            return {"kind": "refused", "why": "failure", "text": str(error)}
+            return _without_plan(error, settings)
         return {"kind": "document", "text": planned.document().dumps(), "second": planned.second}
 
     def _on_progress(self, progress: Progress) -> None:
@@ -152,6 +140,20 @@ class _Worker:
             )
 
         return on_plan
+
+
+def _without_plan(error: StagewrightError, settings: Settings) -> dict[str, Any]:
+    """Say why there is no plan."""
+    if isinstance(error, InfeasibleError):
+        notes: list[str] = []
+        if isinstance(error, NoPlanExists):
+            reasons = explain_infeasible(error.problem, error.planner, settings)
+            notes = list(infeasible_sentences(error.problem, reasons))
+        return {"kind": "infeasible", "text": str(error), "notes": notes}
+    if isinstance(error, NoPlanFound):
+        return {"kind": "no-plan", "text": str(error)}
+    kinds = {DoesNotApply: "does-not-apply", InputError: "input"}
+    return {"kind": "refused", "why": kinds.get(type(error), "failure"), "text": str(error)}
 
 
 def _comparison(task: Task, problem: Problem, settings: Settings) -> dict[str, Any]:
