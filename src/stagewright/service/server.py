@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from types import FrameType
 
@@ -40,6 +41,8 @@ def serve(config: Config) -> None:
         If the address or the database cannot be used.
     """
     log_as_json()
+    # uvicorn raises the signal once more when it is done, for whoever else waits for it.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     store = Store(config.database)
     with holding(store.engine):
         app = create_app(config, store)
