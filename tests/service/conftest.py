@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import signal
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from live_server import LiveServer
 
 
@@ -17,3 +20,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     yield running
     assert running.end() == 0
     assert not [line for line in running.log if line["level"] in {"error", "critical"}]
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """Undo what `serve` does to logging and signals when it is run in this process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    term = signal.getsignal(signal.SIGTERM)
+    yield
+    root.handlers, root.level = handlers, level
+    signal.signal(signal.SIGTERM, term)
+    structlog.reset_defaults()

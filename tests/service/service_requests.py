@@ -36,10 +36,11 @@ MINKVGG: dict[str, Any] = {
     "problem": {
         "cluster": (SAMPLES / "test_server.txt").read_text(),
         "profiles": PROFILES,
-        "bandwidths_bytes_per_s": [1e9],
+        "bandwidths_bytes_per_s": [1e8],
     },
-    "search": {"time_limit_s": 30, "workers": 1},
+    "search": {"time_limit_s": 120, "workers": 1},
 }
+"""A real network, solved in a moment."""
 
 HARD: dict[str, Any] = {
     "problem": {

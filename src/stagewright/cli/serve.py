@@ -58,7 +58,7 @@ GIGABYTE = 1e9
 )
 @click.option(
     "--memory",
-    type=click.FloatRange(min=0.1, max=1e6),
+    type=click.FloatRange(min=0.01, max=1e6),
     default=4.0,
     show_default=True,
     metavar="GB",

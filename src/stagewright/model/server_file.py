@@ -160,7 +160,7 @@ def _gpu(
             source=path,
             line=number,
         )
-    if not re.fullmatch(r"\d{1,6}", count_text) or int(count_text) < 1:
+    if not re.fullmatch(r"\d{1,6}", count_text, re.ASCII) or int(count_text) < 1:
         raise InputError(
             f"'{gpu}' has count '{printable(count_text, 40)}', expected a whole number of "
             "1 or more",

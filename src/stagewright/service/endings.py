@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,8 @@ from stagewright.service.store import Result
 from stagewright.service.tables import State
 
 Message = dict[str, Any]
+
+_OUT_OF_MEMORY = ("out of memory", "bad_alloc", "cannot allocate memory", "memoryerror")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Ending:
         Whether a plan is kept, so that the job has one without a last word of its worker.
     code
         The process's exit code, or ``None`` if it had to be ended.
+    said
+        What the process has printed: libraries tell there why they gave up.
     memory_bytes
         The limit it ran under.
     """
@@ -33,6 +36,7 @@ class Ending:
     cancelled: bool
     has_plan: bool
     code: int | None
+    said: str
     memory_bytes: float
 
     @property
@@ -102,17 +106,17 @@ def _refused(message: Message, _: Ending) -> Result:
 
 def _crashed(message: Message, ending: Ending) -> Result:
     """Say why a process ended without an answer."""
-    text = message.get("text", "")
+    text = message.get("text", "").strip() or ending.said.strip()
+    last = text.split("\n")[-1][:400]
     hint = (
         "Ask for fewer solver threads, or raise the limit "
         f"({ending.memory_bytes / 1e9:g} GB) with --memory"
     )
     error = {"kind": "crashed", "message": f"the solve ended with code {ending.code}", "hint": hint}
-    if text == "out of memory" or "bad_alloc" in text or ending.code == -signal.SIGABRT:
+    if any(sign in text.lower() for sign in _OUT_OF_MEMORY):
         error = {"kind": "memory", "message": "the solve ran out of memory", "hint": hint}
     elif text:
-        last = text.strip().split("\n")[-1]
-        error = {"kind": "crashed", "message": f"the solve failed: {last[:400]}"}
+        error = {"kind": "crashed", "message": f"the solve failed: {last}"}
     return Result(State.FAILED, {"status": ending.status, "error": error})
 
 

@@ -63,17 +63,16 @@ class Run:
         if now is not None and now.cancel_asked:  # between the claim and this run
             self.cancelled.set()
         solve = Solve(text, self._limits.memory_bytes)
-        code: int | None = None
         try:
             message = self._watch(solve, end)
         except EOFError:
             message = {"kind": "gone"}
         finally:
-            code = solve.end()
+            code, said = solve.end()
         if message is None and self._closing.is_set():
             self._record()
             return None
-        return self._conclude(message, code)
+        return self._conclude(message, code, said)
 
     def _watch(self, solve: Solve, end: float) -> dict[str, Any] | None:
         """Return the last message, or ``None`` if the process has to be ended."""
@@ -130,13 +129,14 @@ class Run:
         point = {key: figures[key] for key in ("wall_s", "period_s", "bound_s")}
         return {"attempt": self._job.attempts, **point}
 
-    def _conclude(self, message: dict[str, Any] | None, code: int | None) -> Result:
+    def _conclude(self, message: dict[str, Any] | None, code: int | None, said: str) -> Result:
         if self._is_new or self._incumbent is not None:
             self._record()
         ending = Ending(
             cancelled=self.cancelled.is_set(),
             has_plan=self._has_plan,
             code=code,
+            said=said,
             memory_bytes=self._limits.memory_bytes,
         )
         return conclude(message, ending)

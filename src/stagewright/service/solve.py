@@ -7,15 +7,18 @@ import json
 import multiprocessing
 import os
 import signal
+from multiprocessing.connection import Connection
 from typing import Any
-
-from stagewright.service.worker import STOP, main
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["stagewright.service.worker"])
 
+MOST_SAID = 65536
 WAIT_S = 2.0
 """For a killed process to be gone."""
+
+
+STOP = b"stop"
 
 
 def warm_up() -> None:
@@ -32,6 +35,16 @@ def _nothing() -> None:
     """Do nothing: the target of :func:`warm_up`."""
 
 
+def _work(pipe: Connection, says: Connection, memory_bytes: float) -> None:
+    """Run one task; the server itself has no need of the solvers' libraries."""
+    os.set_blocking(says.fileno(), False)  # rather lose words than wait for a reader
+    os.dup2(says.fileno(), 1)
+    os.dup2(says.fileno(), 2)
+    from stagewright.service.worker import main  # noqa: PLC0415
+
+    main(pipe, memory_bytes)
+
+
 class Solve:
     """A process at work on one task.
 
@@ -45,9 +58,13 @@ class Solve:
 
     def __init__(self, task: str, memory_bytes: float) -> None:
         self._pipe, theirs = _CONTEXT.Pipe()
-        self._process = _CONTEXT.Process(target=main, args=(theirs, memory_bytes), daemon=True)
+        self._said, says = _CONTEXT.Pipe(duplex=False)
+        self._process = _CONTEXT.Process(
+            target=_work, args=(theirs, says, memory_bytes), daemon=True
+        )
         self._process.start()
         theirs.close()
+        says.close()
         with contextlib.suppress(OSError):  # it is gone already: `receive` finds out
             self._pipe.send_bytes(task.encode())
 
@@ -72,8 +89,14 @@ class Solve:
         with contextlib.suppress(OSError):
             self._pipe.send_bytes(STOP)
 
-    def end(self) -> int | None:
-        """End the process, however it is doing; return its exit code if it had one."""
+    def end(self) -> tuple[int | None, str]:
+        """End the process, however it is doing.
+
+        Returns
+        -------
+        tuple
+            Its exit code if it had one, and what it or its libraries have printed.
+        """
         self._process.join(0.2)
         code = self._process.exitcode
         if code is None:
@@ -81,5 +104,10 @@ class Solve:
                 os.killpg(self._process.pid or 0, signal.SIGKILL)
             self._process.kill()
             self._process.join(WAIT_S)
+        os.set_blocking(self._said.fileno(), False)
+        said = b""
+        with contextlib.suppress(OSError):
+            said = os.read(self._said.fileno(), MOST_SAID)
         self._pipe.close()
-        return code
+        self._said.close()
+        return code, said.decode(errors="replace")

@@ -56,7 +56,7 @@ class Supervisor:
         again, cancelled = self._store.recover()
         if again or cancelled:
             self._log.info("recovered", queued_again=again, cancelled=cancelled)
-        warm_up()
+        threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
         for thread in self._threads:
             thread.start()
 
@@ -132,6 +132,7 @@ class Supervisor:
             job=job.id,
             state=result.state.value,
             status=result.values.get("status"),
+            error=result.values.get("error"),
             wall_s=round(wall_s, 3),
         )
         self._on_end(job, result, wall_s)

@@ -32,12 +32,11 @@ from stagewright.model.errors import (
 from stagewright.model.evaluate import evaluate
 from stagewright.model.plan import Plan
 from stagewright.scenarios.compare import compare, comparison_data
+from stagewright.service.solve import STOP
 from stagewright.service.tasks import Task, load_stages, save_stages
 
 NICE = 10
 """Solves give way to the server that answers requests."""
-
-STOP = b"stop"
 
 
 def main(pipe: Connection, memory_bytes: float) -> None:
