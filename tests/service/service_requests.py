@@ -28,7 +28,7 @@ SMALL: dict[str, Any] = {
         "profiles": {"a.txt": chain_text([1, 2, 3, 2]), "b.txt": chain_text([2, 4, 6, 4])},
         "bandwidths_bytes_per_s": [1e9],
     },
-    "search": {"time_limit_s": 20, "workers": 1},
+    "search": {"time_limit_s": 200, "workers": 1},
 }
 """Solved in a moment."""
 
