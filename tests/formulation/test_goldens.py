@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from golden_clusters import REFERENCE, goldens, levels, profile, spelled
 from stagewright.formulation.problem import Problem, Settings
 from stagewright.formulation.registry import PLANNER_NAMES, get_planner
 from stagewright.formulation.run import run_planner
@@ -25,15 +26,6 @@ from stagewright.model.rules import Rules
 
 pytestmark = pytest.mark.reference
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
-TYPES = {"V": ("TitanV", "tv"), "X": ("TitanXP", "txp"), "R": ("RTX", "RTX")}
-
-
-def goldens(name: str) -> list[dict[str, Any]]:
-    path = REFERENCE / "goldens" / name
-    return [json.loads(x) for x in path.read_text().splitlines()] if path.is_file() else []
-
-
 PIPEDREAM = goldens("pipedream_dp.jsonl")
 SPARSEPIPE = goldens("sparsepipe_dp.jsonl")
 
@@ -42,34 +34,6 @@ def test_the_goldens_are_all_there(reference: Path) -> None:
     """So that an empty parametrisation below cannot pass for parity."""
     assert reference == REFERENCE
     assert (len(PIPEDREAM), len(SPARSEPIPE)) == (254, 45)
-
-
-def profile(name: str) -> LayerGraph:
-    return read_profile(REFERENCE / "profiles" / f"{name}.txt")
-
-
-def levels(name: str, machines: list[int], bandwidths: list[float], rules: Rules) -> Instance:
-    return build_instance({"G": profile(name)}, level_cluster("G", machines, bandwidths), rules)
-
-
-def spelled(name: str, bandwidths: list[float]) -> Instance:
-    """Read ``b64_2V2X+4R``: servers joined by ``+``, counts and types in file order."""
-    batch, _, text = name.partition("_")
-    example = name == "example"
-    servers = [
-        [(kind, int(n)) for n, kind in re.findall(r"(\d+)([VXR])", server)]
-        for server in ("1V3X" if example else text).split("+")
-    ]
-    groups = [
-        GpuGroup(s, TYPES[kind][0], n) for s, server in enumerate(servers) for kind, n in server
-    ]
-    prefix = "example" if example else f"minkvgg_{batch}"
-    profiles = {
-        TYPES[kind][0]: profile(f"{prefix}_{TYPES[kind][1]}") for x in servers for kind, _ in x
-    }
-    links = uniform_links([bandwidths[0]] * len(servers), bandwidths[-1])
-    names = tuple(f"Server{s}" for s in range(len(servers)))
-    return build_instance(profiles, Cluster(names, tuple(groups), *links))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ from stagewright.cli.completion import completion_command
 from stagewright.cli.emit import emit_command
 from stagewright.cli.formulate import formulate_command
 from stagewright.cli.plan import plan_command
+from stagewright.cli.report import report_command
 from stagewright.cli.serve import serve_command
+from stagewright.cli.simulate import simulate_command
 from stagewright.cli.sweep import sweep_command
 from stagewright.cli.verify import verify_command
 from stagewright.cli.versions import versions_command
@@ -69,9 +71,11 @@ for _command in (
     sweep_command,
     bench_command,
     formulate_command,
+    report_command,
     emit_command,
     verify_command,
     serve_command,
+    simulate_command,
     versions_command,
     completion_command,
 ):

@@ -52,6 +52,12 @@ if TYPE_CHECKING:
     metavar="TOKEN",
     help="The token of that service; better set by STAGEWRIGHT_PLAN_SERVER_TOKEN.",
 )
+@click.option(
+    "--check-by-simulation",
+    "simulated",
+    is_flag=True,
+    help="Simulate the plan and set the simulated periods beside the formula's (docs/simulate.md).",
+)
 @json_option
 def plan_command(
     planner: str,
@@ -59,6 +65,7 @@ def plan_command(
     explained: bool,
     server: str | None,
     server_token: str | None,
+    simulated: bool,
     as_json: bool,
     **values: Any,
 ) -> None:
@@ -73,6 +80,7 @@ def plan_command(
     """
     from stagewright.cli import explain, render
     from stagewright.cli.progress import searching
+    from stagewright.cli.simulation_check import PlanCheck
     from stagewright.formulation.run import NoPlanExists, plan_with_baselines
     from stagewright.model.errors import InputError
 
@@ -87,6 +95,7 @@ def plan_command(
         client = Client(server, server_token)
     inputs, limits = take(Inputs, values), take(Limits, values)
     problem = load_problem(inputs)
+    check = PlanCheck(problem) if simulated else None
     try:
         with searching(limits) as settings:
             if client is None:
@@ -98,6 +107,8 @@ def plan_command(
         raise
     explanation = explain.explain(planned, settings) if explained else None
     document = explain.document(planned, explanation)
+    if check is not None:
+        document = check.run(planned, document)
     written = [] if output is None else write_plan(planned, document, Path(output))
     if as_json:
         click.echo(document.dumps(), nl=False)
@@ -105,6 +116,8 @@ def plan_command(
     render.show_plan(planned, written)
     if explanation is not None:
         explain.show(explanation)
+    if check is not None:
+        check.show()
 
 
 def write_plan(planned: Planned, document: PlanDocument, folder: Path) -> list[Path]:

@@ -210,6 +210,26 @@ class ExplanationDocument(_Part):
     complete: bool
 
 
+class SharedCardDocument(_Part):
+    """A network card that carries several cuts or all-reduces."""
+
+    name: str
+    users: list[str]
+
+
+class SimulationDocument(_Part):
+    """The plan's period as simulated, in seconds per minibatch; docs/simulate.md says how."""
+
+    own_links_s: Seconds
+    shared_cards_s: Seconds
+    shared_ports_s: Seconds
+    slack: Index
+    start_up_s: Seconds
+    agrees: bool
+    simplifications: list[str]
+    shared_cards: list[SharedCardDocument]
+
+
 class PlanDocument(_Part):
     """A plan with its figures, its certificate and the instance it is for."""
 
@@ -227,9 +247,10 @@ class PlanDocument(_Part):
     stages: Annotated[list[StageDocument], Field(min_length=1)]
     instance: InstanceDocument
     explanation: ExplanationDocument | None = None
+    simulation: SimulationDocument | None = None
 
     def dumps(self) -> str:
         """Return the document as JSON text, the same for the same plan."""
-        absent = {"explanation"} if self.explanation is None else None
+        absent = {x for x in ("explanation", "simulation") if getattr(self, x) is None}
         data = self.model_dump(mode="json", by_alias=True, exclude=absent)
         return json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n"

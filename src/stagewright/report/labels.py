@@ -133,6 +133,21 @@ def fit_name(name: str, size_px: float, width_px: float) -> str:
     return f"{fit(head, size_px, width_px - tail)} {sizes}"
 
 
+def fit_parts(parts: list[str], size_px: float, width_px: float) -> str:
+    """Join parts with dots, as many as fit; the first is shortened if even that is too long.
+
+    >>> fit_parts(["Stage 0", "V100×3"], 10, 1000), fit_parts(["Stage 0", "V100×3"], 10, 70)
+    ('Stage 0 · V100×3', 'Stage 0 · V…')
+    """
+    text = parts[0]
+    for part in parts[1:]:
+        longer = f"{text} · {part}"
+        if text_width(longer, size_px) > width_px:
+            return fit(longer, size_px, width_px)
+        text = longer
+    return fit(text, size_px, width_px)
+
+
 def milliseconds(value_ms: float, digits: int = 4) -> str:
     """Format a time that is given in milliseconds.
 

@@ -14,7 +14,7 @@ from stagewright.model.instance import Instance
 from stagewright.model.plan import Plan
 from stagewright.report.captions import NAME_LIMIT, Captions
 from stagewright.report.columns import BOX_HEIGHT
-from stagewright.report.labels import clean, escape, fit, fit_name, text_width
+from stagewright.report.labels import clean, escape, fit, fit_name, fit_parts, text_width
 from stagewright.report.layout import Layout, Style, lay_out
 from stagewright.report.marks import (
     INK,
@@ -30,17 +30,20 @@ from stagewright.report.marks import (
     shade_of,
 )
 from stagewright.report.routing import TAG_HEIGHT, TAG_WIDTH
+from stagewright.report.style import (
+    BOLD,
+    BOX_INSET,
+    HEADER_LINE,
+    HEADER_PX,
+    NAME_PX,
+    SMALL_PX,
+    choose_style,
+)
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
-NAME_PX, SMALL_PX, HEADER_PX, TITLE_PX = 11.0, 10.0, 11.0, 18.0
-BOX_WIDTHS = 118.0, 196.0
-BOX_INSET = 8.0
-PANEL_WIDTHS = 248.0, 360.0
-HEADER_LINE = 15.0
+TITLE_PX = 18.0
 EDGE = 20.0
 LEAST_WIDTH = 600.0
-BOLD = 1.15
-"""How much wider bold text is."""
 
 
 def draw_plan(instance: Instance, plan: Plan, evaluation: Evaluation) -> str:
@@ -61,12 +64,7 @@ def draw_plan(instance: Instance, plan: Plan, evaluation: Evaluation) -> str:
         One document, the same for the same arguments; to be written as UTF-8.
     """
     captions = Captions(instance, plan, evaluation)
-    lines = 3 if captions.panels > 1 else 2
-    style = Style(
-        box_width=_box_width(captions),
-        header_height=9 + HEADER_LINE * lines,
-        panel_widths=tuple(map(_panel_width, map(captions.header, range(captions.panels)))),
-    )
+    style = choose_style(captions)
     top = EDGE + 64 + (18 if captions.warning else 0)
     layout = lay_out(
         [layer.id for layer in captions.graph.layers],
@@ -76,27 +74,6 @@ def draw_plan(instance: Instance, plan: Plan, evaluation: Evaluation) -> str:
         (EDGE, top),
     )
     return _Page(captions, layout, style).document()
-
-
-def _box_width(captions: Captions) -> float:
-    """Wide enough for the longest name, within limits."""
-    least, most = BOX_WIDTHS
-    nodes = [layer.id for layer in captions.graph.layers]
-    widest = max(
-        max(
-            text_width(captions.layer_name(node), NAME_PX),
-            text_width(f"{clean(node, NAME_LIMIT)}  {captions.layer_time(node)}", SMALL_PX),
-        )
-        for node in nodes
-    )
-    return min(most, max(least, widest + 2 * BOX_INSET))
-
-
-def _panel_width(header: list[list[str]]) -> float:
-    """Wide enough for the first line of the header, within limits."""
-    least, most = PANEL_WIDTHS
-    widest = text_width(" · ".join(header[0]), HEADER_PX * BOLD)
-    return min(most, max(least, widest + 2 * BOX_INSET))
 
 
 class _Page:
@@ -141,8 +118,8 @@ class _Page:
         y = EDGE + 14
         name = fit(self.captions.name, TITLE_PX * BOLD, room)
         yield _text(EDGE, y, name, TITLE_PX, INK, "font-weight='700'")
-        yield _text(EDGE, y + 20, _joined(self.captions.summary, 12, room), 12, INK)
-        yield _text(EDGE, y + 36, _joined(self.captions.origin, 11, room), 11, MUTED)
+        yield _text(EDGE, y + 20, fit_parts(self.captions.summary, 12, room), 12, INK)
+        yield _text(EDGE, y + 36, fit_parts(self.captions.origin, 11, room), 11, MUTED)
         if self.captions.warning:
             warning = fit(self.captions.warning, 12 * BOLD, room)
             yield _text(EDGE, y + 54, warning, 12, WARNING, "font-weight='700'")
@@ -170,7 +147,7 @@ class _Page:
             for i, line in enumerate(lines):
                 weight = "font-weight='700'" if i == 0 else ""
                 line_px = HEADER_PX * (BOLD if i == 0 else 1.0)
-                text = _joined(line, line_px, width - 2 * BOX_INSET)
+                text = fit_parts(line, line_px, width - 2 * BOX_INSET)
                 yield _text(x + BOX_INSET, y + 21 + HEADER_LINE * i, text, HEADER_PX, INK, weight)
             yield "</g>"
 
@@ -302,14 +279,3 @@ def _text(x: float, y: float, text: str, size_px: float, colour: str, more: str 
 
 def _rect(x: float, y: float, width: float, height: float) -> str:
     return f'x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(height)}"'
-
-
-def _joined(parts: list[str], size_px: float, width_px: float) -> str:
-    """Join parts with dots, as many as fit; the first is shortened if even that is too long."""
-    text = parts[0]
-    for part in parts[1:]:
-        longer = f"{text} · {part}"
-        if text_width(longer, size_px) > width_px:
-            return fit(longer, size_px, width_px)
-        text = longer
-    return fit(text, size_px, width_px)

@@ -1,0 +1,1 @@
+"""The report: one page that says everything about a plan, without any other file."""
