@@ -15,7 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 
 from stagewright import __version__
-from stagewright.service import job_routes, plan_routes
+from stagewright.service import job_routes, picture_routes, plan_routes
 from stagewright.service.config import Config
 from stagewright.service.guard import COOKIE, Guard, same, session_value
 from stagewright.service.observe import Observed
@@ -94,7 +94,7 @@ def create_app(config: Config, store: Store) -> FastAPI:
         responses={401: {"model": ErrorView, "description": "The token is missing or wrong"}},
     )
     app.state.service = service
-    for part in (router, job_routes.router, plan_routes.router):
+    for part in (router, job_routes.router, plan_routes.router, picture_routes.router):
         app.include_router(part)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     add_error_handlers(app, service.pace.retry_after_s)

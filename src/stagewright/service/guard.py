@@ -25,6 +25,12 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 PAGE_POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'"
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; "
+    "sandbox allow-scripts allow-popups allow-downloads allow-modals"
+)
+"""The report has a stricter policy of its own inside; this one also keeps it from the service."""
+
 FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 

@@ -1,4 +1,4 @@
-"""What a job has found: its plan, a picture, the stages as a package; and plans of one's own."""
+"""What a job has found: its plan, and the stages as a package; and plans of one's own."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from stagewright.model.document import check_document
 from stagewright.model.evaluate import evaluate
 from stagewright.model.plan import Plan
 from stagewright.model.plan_schema import PlanDocument
-from stagewright.report.svg import draw_plan
-from stagewright.service.guard import FILE_POLICY
 from stagewright.service.intake import make_plan
 from stagewright.service.requests import EvaluateRequest
 from stagewright.service.state import JobId, Service, Shared, found_job
@@ -64,21 +62,6 @@ def open_plan(service: Service, job_id: str) -> tuple[Problem, Plan]:
 def plan(job_id: JobId, service: Shared) -> Response:
     """Return the plan document; of a job that runs, that of the best plan so far."""
     return Response(plan_text(service, job_id), media_type="application/json")
-
-
-@router.get(
-    "/jobs/{job_id}/svg",
-    response_class=Response,
-    responses={200: {"content": {"image/svg+xml": {}}}, **_READING},
-)
-def svg(job_id: JobId, service: Shared) -> Response:
-    """Return the layer graph coloured by stage."""
-    problem, found = open_plan(service, job_id)
-    judged = evaluate(problem.instance, found, problem.cost_model)
-    picture = draw_plan(problem.instance, found, judged)
-    return Response(
-        picture, media_type="image/svg+xml", headers={"Content-Security-Policy": FILE_POLICY}
-    )
 
 
 Word = Annotated[str, Query(min_length=1, max_length=60)]

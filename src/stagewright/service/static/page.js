@@ -200,7 +200,7 @@ function sentence(job) {
   return `${what}. ${end}${proofs[job.status] ?? "No plan."}`;
 }
 
-const OFFERS = { "get-plan": "plan", "get-svg": "svg", "get-package": "package" };
+const OFFERS = { "get-plan": "plan", "get-report": "report", "get-trace": "trace", "get-svg": "svg", "get-package": "package" };
 
 function offer(job, finished) {
   const has = finished && job.has_plan;
@@ -211,10 +211,11 @@ function offer(job, finished) {
   }
   at("picture").hidden = !has;
   if (!has) return;
-  const picture = document.createElement("img");
-  picture.alt = "The layer graph, coloured by stage";
-  picture.src = `/v1/jobs/${job.id}/svg`;
-  at("shown").replaceChildren(picture);
+  const frame = document.createElement("iframe");
+  frame.title = "Report of the plan";
+  frame.setAttribute("sandbox", "allow-scripts allow-popups allow-downloads allow-modals");
+  frame.src = `/v1/jobs/${job.id}/report`;
+  at("shown").replaceChildren(frame);
 }
 
 async function cancel() {
