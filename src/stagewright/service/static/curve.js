@@ -3,7 +3,7 @@
 import { seconds } from "./figures.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const LEFT = 70, RIGHT = 630, TOP = 12, BOTTOM = 190;
+const LEFT = 70, TOP = 12, BOTTOM = 190, HEIGHT = 220, NARROWEST = 280;
 
 function element(name, attributes, text) {
   const made = document.createElementNS(SVG, name);
@@ -23,6 +23,10 @@ function steps(points, key, x, y) {
 
 export function drawCurve(svg, points) {
   svg.replaceChildren();
+  // One unit is one pixel, so that the labels can be read on a phone too.
+  const width = Math.max(NARROWEST, svg.clientWidth);
+  const right = width - 10;
+  svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
   const known = points.filter((point) => point.period_s !== null);
   if (!known.length) return;
   const last = points[points.length - 1];
@@ -31,12 +35,12 @@ export function drawCurve(svg, points) {
   // The first plan may be far worse than the rest: what matters happens below it.
   const top = Math.min(high, Math.max(3 * last.period_s, last.bound_s ?? 0)) * 1.05;
   const end = Math.max(last.wall_s, 0.1) * 1.02;
-  const x = (value) => (LEFT + (value / end) * (RIGHT - LEFT)).toFixed(1);
+  const x = (value) => (LEFT + (value / end) * (right - LEFT)).toFixed(1);
   const y = (value) => (BOTTOM - (Math.min(value, top) / top) * (BOTTOM - TOP)).toFixed(1);
-  svg.append(element("path", { class: "axis", fill: "none", d: `M${LEFT} ${TOP}V${BOTTOM}H${RIGHT}` }));
+  svg.append(element("path", { class: "axis", fill: "none", d: `M${LEFT} ${TOP}V${BOTTOM}H${right}` }));
   if (last.bound_s !== null) {
     const height = Math.max(0, y(last.bound_s) - y(last.period_s));
-    const box = { class: "between", x: LEFT, y: y(last.period_s), width: RIGHT - LEFT, height };
+    const box = { class: "between", x: LEFT, y: y(last.period_s), width: right - LEFT, height };
     svg.append(element("rect", box));
     svg.append(element("path", { class: "bound", d: steps(points, "bound_s", x, y) }));
   }
@@ -45,6 +49,6 @@ export function drawCurve(svg, points) {
     const text = { x: LEFT - 8, y: Number(y(value)) + 4, "text-anchor": "end" };
     svg.append(element("text", text, seconds(value)));
   }
-  svg.append(element("text", { x: RIGHT, y: BOTTOM + 20, "text-anchor": "end" }, `${last.wall_s.toFixed(1)} s`));
+  svg.append(element("text", { x: right, y: BOTTOM + 20, "text-anchor": "end" }, `${last.wall_s.toFixed(1)} s`));
   svg.append(element("text", { x: LEFT, y: BOTTOM + 20 }, "0 s"));
 }
