@@ -23,6 +23,10 @@ from typing import Any
 from stagewright.service.client import Client
 
 
+LOOK_S = 5.0
+"""Between two looks of one client; there are as many clients as jobs."""
+
+
 def chain(times_ms: list[int]) -> str:
     """Return a profile of layers one after the other."""
     lines = [
@@ -106,7 +110,7 @@ def soak(server: Server, jobs: int, kills: int) -> int:
         job = client.post("/v1/jobs", request(number), uuid.uuid4().hex)
         ids[number] = job["id"]
         while job["state"] not in {"done", "failed", "cancelled"}:
-            time.sleep(0.5)
+            time.sleep(LOOK_S)
             job = client.job(job["id"])
         ends[number] = job
 

@@ -30,7 +30,6 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.jobs = self._counter("jobs_ended", "Jobs that ended.", ["kind", "state"])
         self.accepted = self._counter("jobs_accepted", "Jobs that were queued.", ["kind"])
-        self.refused = self._counter("requests_refused", "Requests refused, by reason.", ["reason"])
         self.requests = self._counter("requests", "Requests.", ["method", "route", "status"])
         self.request_s = self._histogram("request_seconds", "Time to answer.", SECONDS, ["route"])
         self.solve_s = self._histogram("solve_seconds", "Time of a run.", SOLVE_SECONDS, ["kind"])
