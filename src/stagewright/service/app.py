@@ -13,6 +13,7 @@ from fastapi import APIRouter, FastAPI, Form, HTTPException, Response
 from fastapi.responses import FileResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Lifespan
 
 from stagewright import __version__
 from stagewright.service import job_routes, picture_routes, plan_routes
@@ -84,6 +85,17 @@ def create_app(config: Config, store: Store) -> FastAPI:
         service.changes.close()
         await run_in_threadpool(service.supervisor.close)
 
+    app = routes_only(lifespan)
+    app.state.service = service
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    add_error_handlers(app, service.pace.retry_after_s)
+    app.add_middleware(Guard, config=config)
+    app.add_middleware(Observed, metrics=service.metrics)
+    return app
+
+
+def routes_only(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    """Return all routes with nothing behind them: enough for the OpenAPI document."""
     app = FastAPI(
         title="Stagewright",
         version=__version__,
@@ -93,11 +105,6 @@ def create_app(config: Config, store: Store) -> FastAPI:
         redoc_url=None,
         responses={401: {"model": ErrorView, "description": "The token is missing or wrong"}},
     )
-    app.state.service = service
     for part in (router, job_routes.router, plan_routes.router, picture_routes.router):
         app.include_router(part)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    add_error_handlers(app, service.pace.retry_after_s)
-    app.add_middleware(Guard, config=config)
-    app.add_middleware(Observed, metrics=service.metrics)
     return app
