@@ -22,7 +22,6 @@ from typing import Any
 
 from stagewright.service.client import Client
 
-
 LOOK_S = 5.0
 """Between two looks of one client; there are as many clients as jobs."""
 
