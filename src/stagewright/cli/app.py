@@ -22,6 +22,7 @@ from stagewright.cli.formulate import formulate_command
 from stagewright.cli.plan import plan_command
 from stagewright.cli.profile import profile_command
 from stagewright.cli.report import report_command
+from stagewright.cli.serve import serve_command
 from stagewright.cli.simulate import simulate_command
 from stagewright.cli.sweep import sweep_command
 from stagewright.cli.verify import verify_command
@@ -75,6 +76,7 @@ for _command in (
     emit_command,
     verify_command,
     profile_command,
+    serve_command,
     simulate_command,
     versions_command,
     completion_command,

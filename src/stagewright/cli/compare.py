@@ -47,7 +47,7 @@ def compare_command(planners: str, check: bool, as_json: bool, **values: Any) ->
     from stagewright.cli.progress import searching
     from stagewright.formulation.registry import get_planner
     from stagewright.model.errors import InputError
-    from stagewright.scenarios.compare import compare
+    from stagewright.scenarios.compare import compare, comparison_data
 
     words = (name.strip() for name in planners.split(","))
     names = list(dict.fromkeys(name for name in words if name))
@@ -60,7 +60,7 @@ def compare_command(planners: str, check: bool, as_json: bool, **values: Any) ->
     with searching(limits) as settings:
         comparison = compare(problem, settings, names)
     if as_json:
-        click.echo(json.dumps(render.comparison_data(comparison), indent=1, ensure_ascii=False))
+        click.echo(json.dumps(comparison_data(comparison), indent=1, ensure_ascii=False))
     else:
         render.show_comparison(problem, comparison)
     if not check:

@@ -43,6 +43,16 @@ if TYPE_CHECKING:
     "--time-limit again.",
 )
 @click.option(
+    "--server",
+    metavar="URL",
+    help="Let a service plan ('stagewright serve', docs/service.md); files are read here.",
+)
+@click.option(
+    "--server-token",
+    metavar="TOKEN",
+    help="The token of that service; better set by STAGEWRIGHT_PLAN_SERVER_TOKEN.",
+)
+@click.option(
     "--check-by-simulation",
     "simulated",
     is_flag=True,
@@ -53,6 +63,8 @@ def plan_command(
     planner: str,
     output: str | None,
     explained: bool,
+    server: str | None,
+    server_token: str | None,
     simulated: bool,
     as_json: bool,
     **values: Any,
@@ -74,12 +86,22 @@ def plan_command(
 
     if output is not None and not output.strip():
         raise InputError("-o names no folder")
+    if server is None and server_token is not None:
+        raise InputError("--server-token goes with --server, the service that it is for")
+    client = None
+    if server is not None:
+        from stagewright.service.client import Client
+
+        client = Client(server, server_token)
     inputs, limits = take(Inputs, values), take(Limits, values)
     problem = load_problem(inputs)
     check = PlanCheck(problem) if simulated else None
     try:
         with searching(limits) as settings:
-            planned = plan_with_baselines(planner, problem, settings)
+            if client is None:
+                planned = plan_with_baselines(planner, problem, settings)
+            else:
+                planned = client.plan(planner, problem, settings)
     except NoPlanExists as error:
         explain.add_reasons(error, settings)
         raise

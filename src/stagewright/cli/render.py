@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -249,24 +248,3 @@ def _comparison_row(row: Row, problem: Problem) -> tuple[str, ...]:
 def _gap(certificate: Certificate) -> str:
     proven = certificate.status == Status.OPTIMAL
     return "0 %" if proven or certificate.gap is None else percent(certificate.gap)
-
-
-def comparison_data(comparison: Comparison) -> dict[str, Any]:
-    """Return a comparison as plain data for JSON."""
-    rows = []
-    for row in comparison.rows:
-        planned = row.planned
-        rows.append(
-            {
-                "planner": row.planner,
-                "period_s": None if planned is None else planned.evaluation.period_s,
-                "claimed_period_s": None if planned is None else planned.plan.claimed_period_s,
-                "status": row.status,
-                "gap": None if planned is None else planned.certificate.gap,
-                "wall_s": None if planned is None else planned.certificate.wall_s,
-                "ratio": row.ratio,
-                "valid": row.valid,
-                "remark": row.remark,
-            }
-        )
-    return {"rows": rows, "disagreements": list(comparison.disagreements)}

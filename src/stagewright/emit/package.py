@@ -18,7 +18,8 @@ from stagewright.model.document import read_plan
 from stagewright.model.errors import InputError, printable
 from stagewright.model.files import write_files
 from stagewright.model.graph import LayerGraph
-from stagewright.model.plan import assign_ranks
+from stagewright.model.instance import Instance
+from stagewright.model.plan import Plan, assign_ranks
 from stagewright.model.profile import format_profile, parse_profile, read_profile
 
 Target = Literal["pipedream", "torch"]
@@ -64,12 +65,17 @@ def staged_from_plan(path: str | Path) -> StagedGraph:
         If it is no valid plan document.
     """
     _, instance, plan, _ = read_plan(path)
+    return staged_graph(instance, plan, str(path))
+
+
+def staged_graph(instance: Instance, plan: Plan, source: str) -> StagedGraph:
+    """Return the layer graph of an instance with the stages of a plan; errors name ``source``."""
     graph = instance.graph
     stage_of = {**dict.fromkeys(graph.inputs, 0), **plan.stage_of}
     for node in graph.dropped:
         stage_of[node] = max((stage_of[u] for u in graph.operands(node)), default=0)
     return StagedGraph(
-        graph.with_stages(stage_of), assign_ranks(instance.cluster, plan.stages), str(path)
+        graph.with_stages(stage_of), assign_ranks(instance.cluster, plan.stages), source
     )
 
 

@@ -27,7 +27,7 @@ from stagewright.formulation.problem import Problem, Progress, Settings
 from stagewright.formulation.rates import rates_of
 from stagewright.formulation.reduced_graph import reduce_graph
 from stagewright.model.errors import DoesNotApply
-from stagewright.model.plan import Stage
+from stagewright.model.plan import Plan, Stage
 
 EXACT = 1 - 1e-12
 FEW_IDEALS = 1500
@@ -116,6 +116,8 @@ class FlatSearch:
     def _take(self, search: FewestGpus) -> None:
         if search.stages is not None and search.period_s < self.period_s:
             self.period_s, self.stages = search.period_s, search.stages
+            if self.settings.on_plan is not None:
+                self.settings.on_plan(Plan(search.stages, "flat-search"))
             self._tell()
 
     def _refute(self, period_s: float) -> None:

@@ -55,6 +55,9 @@ class Settings:
         traffic between servers.
     on_progress
         Called whenever the best plan or the bound improves.
+    on_plan
+        Called with plans as they are found, so that one remains if the search is cut off. A later
+        one need not be better.
     without
         Techniques that ``cpsat`` is to do without (:data:`TECHNIQUES`), to measure what they bring.
     stop
@@ -71,6 +74,7 @@ class Settings:
     fewer_machines: bool = False
     tidy: bool = False
     on_progress: Callable[[Progress], None] | None = None
+    on_plan: Callable[[Plan], None] | None = None
     without: frozenset[str] = frozenset()
     stop: threading.Event = field(default_factory=threading.Event)
     began: float = field(default_factory=time.monotonic)

@@ -202,6 +202,8 @@ class RackSearch:
         self._misled |= not judged.valid
         if judged.valid and judged.period_s < self.period_s:
             self.period_s, self.stages = judged.period_s, plan.stages
+            if self.settings.on_plan is not None:
+                self.settings.on_plan(plan)
             self._tell()
         return judged.valid and judged.period_s <= period_s * (1 + 1e-6)
 

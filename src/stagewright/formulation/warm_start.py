@@ -48,6 +48,8 @@ def warm_start(
         judged = evaluate(problem.instance, plan, problem.cost_model)
         if judged.valid and (best is None or judged.period_s < best[0]):
             best = judged.period_s, plan
+            if settings.on_plan is not None:
+                settings.on_plan(plan)
     return best
 
 

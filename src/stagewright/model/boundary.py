@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
 
@@ -32,7 +33,11 @@ Latency = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 
 def first_error(error: ValidationError) -> tuple[str, str]:
     """Return (place, message) of the first thing that is wrong, in one line each."""
-    first = error.errors(include_url=False, include_context=False)[0]
+    return describe(error.errors(include_url=False, include_context=False)[0])
+
+
+def describe(first: Mapping[str, Any]) -> tuple[str, str]:
+    """Return (place, message) of one of pydantic's errors."""
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
         return place, "is missing"

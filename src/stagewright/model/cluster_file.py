@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stagewright.model.boundary import Bandwidth, Latency, Memory, Price, first_error
 from stagewright.model.cluster import Cluster, GpuGroup
 from stagewright.model.errors import InputError
-from stagewright.model.files import is_file, read_text
 from stagewright.model.server_file import MAX_GPUS, ClusterFile
+from stagewright.model.sources import DISK, Sources
 from stagewright.model.yaml_text import parse_yaml
 
 MAX_SERVERS = 2000
@@ -54,13 +54,15 @@ class _Links(_Part):
     pairs: list[_Pair] = []
 
 
-class _File(_Part):
+class ClusterText(_Part):
+    """A cluster as ``cluster.yaml`` states it."""
+
     gpus: dict[Name, _Spec] = {}
     servers: Annotated[list[_Server], Field(min_length=1, max_length=MAX_SERVERS)]
     links: _Links = _Links()
 
 
-def read_cluster_yaml(path: str | Path) -> ClusterFile:
+def read_cluster_yaml(path: str | Path, sources: Sources = DISK) -> ClusterFile:
     """Read a cluster description in YAML (see ``docs/formats.md``).
 
     Raises
@@ -69,9 +71,21 @@ def read_cluster_yaml(path: str | Path) -> ClusterFile:
         With the file and the place in it.
     """
     path = Path(path)
-    raw = parse_yaml(read_text(path, "cluster file"), path)
+    parsed = parse_cluster_yaml(sources.text(path, "cluster file"), path)
+    return build_cluster(parsed, path, sources)
+
+
+def parse_cluster_yaml(text: str, path: Path) -> ClusterText:
+    """Return what a ``cluster.yaml`` states; ``path`` is named in errors.
+
+    Raises
+    ------
+    InputError
+        With the place in it.
+    """
+    raw = parse_yaml(text, path)
     try:
-        parsed = _File.model_validate(raw)
+        return ClusterText.model_validate(raw)
     except ValidationError as error:
         place, message = first_error(error)
         raise InputError(
@@ -79,10 +93,16 @@ def read_cluster_yaml(path: str | Path) -> ClusterFile:
             source=path,
             hint="docs/formats.md describes cluster.yaml",
         ) from None
-    return _build(parsed, path)
 
 
-def _build(parsed: _File, path: Path) -> ClusterFile:
+def build_cluster(parsed: ClusterText, path: Path, sources: Sources) -> ClusterFile:
+    """Return the cluster that is stated; ``path`` is named in errors.
+
+    Raises
+    ------
+    InputError
+        If names are unknown or given twice, or a link or a profile is missing.
+    """
     groups: list[GpuGroup] = []
     profiles: dict[str, Path] = {}
     for index, server in enumerate(parsed.servers):
@@ -91,9 +111,10 @@ def _build(parsed: _File, path: Path) -> ClusterFile:
             memory = line.memory_bytes if line.memory_bytes is not None else spec.memory_bytes
             price = line.price_per_hour if line.price_per_hour is not None else spec.price_per_hour
             groups.append(GpuGroup(index, line.gpu, line.count, memory, price))
-            profile = _profile(line.profile or spec.profile, line.gpu, server.name, path)
+            profile = _profile(line.profile or spec.profile, line.gpu, server.name, path, sources)
             first = profiles.setdefault(line.gpu, profile)
-            if first != profile and first.read_bytes() != profile.read_bytes():
+            texts = (sources.text(x, "profile") for x in (first, profile) if first != profile)
+            if len(set(texts)) > 1:
                 raise InputError(
                     f"'{line.gpu}' has two different profiles",
                     source=path,
@@ -105,24 +126,24 @@ def _build(parsed: _File, path: Path) -> ClusterFile:
         cluster = Cluster(names, tuple(groups), bandwidth, latency)
     except InputError as error:
         raise InputError(error.message, source=path, hint=error.hint) from None
-    return ClusterFile(cluster, profiles)
+    return ClusterFile(cluster, profiles, (), sources)
 
 
-def _profile(text: str | None, gpu: str, server: str, path: Path) -> Path:
+def _profile(text: str | None, gpu: str, server: str, path: Path, sources: Sources) -> Path:
     if text is None:
         raise InputError(
             f"'{gpu}' in {server} has no profile",
             source=path,
             hint=f"Write 'profile:' below it or in the 'gpus:' section under '{gpu}'",
         )
-    for candidate in (path.parent / text, Path(text)):
-        if is_file(candidate):
-            return candidate
-    raise InputError(f"the profile '{text}' of '{gpu}' does not exist", source=path)
+    found = sources.find(text, path)
+    if found is None:
+        raise InputError(f"the profile '{text}' of '{gpu}' does not exist", source=path)
+    return found
 
 
 def _links(
-    parsed: _File, names: tuple[str, ...], path: Path
+    parsed: ClusterText, names: tuple[str, ...], path: Path
 ) -> tuple[tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]:
     pairs: dict[frozenset[str], _Pair] = {}
     for pair in parsed.links.pairs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -45,8 +46,8 @@ class _Keep(_Part):
     most_moved: Annotated[int, Field(ge=0, le=10_000_000, strict=True)]
 
 
-class ConstraintsTable(_Part):
-    """What a constraints file may say, and a table of constraints in another file."""
+class ConstraintsText(_Part):
+    """What a constraints file states, apart from a plan to keep."""
 
     max_stages: Limit | None = None
     max_replicas: Limit | None = None
@@ -59,11 +60,9 @@ class ConstraintsTable(_Part):
     pin: Places = {}
     forbid: Places = {}
     together: Annotated[list[Words], Field(max_length=MOST_ENTRIES)] = []
-    keep: _Keep | None = None
 
-    def constraints(self, path: Path) -> Constraints:
-        """Return them; the plan to keep lies beside ``path``."""
-        keep = self.keep
+    def stated(self) -> Constraints:
+        """Return what is stated."""
         return Constraints(
             max_stages=self.max_stages,
             max_replicas=self.max_replicas,
@@ -80,6 +79,19 @@ class ConstraintsTable(_Part):
                 forbid=_pairs(self.forbid),
                 together=tuple(tuple(words) for words in self.together),
             ),
+        )
+
+
+class ConstraintsTable(ConstraintsText):
+    """What a constraints file may say, and a table of constraints in another file."""
+
+    keep: _Keep | None = None
+
+    def constraints(self, path: Path) -> Constraints:
+        """Return them; the plan to keep lies beside ``path``."""
+        keep = self.keep
+        return replace(
+            self.stated(),
             keep=None if keep is None else KeptPlan(path.parent / keep.plan, keep.most_moved),
         )
 

@@ -35,7 +35,16 @@ from stagewright.model.plan_schema import (
 from stagewright.model.rules import MemoryModel, Rules
 from stagewright.model.tensors import TimedTensor
 
-__all__ = ["SCHEMA", "PlanDocument", "make_document", "open_document", "read_plan"]
+__all__ = [
+    "SCHEMA",
+    "PlanDocument",
+    "check_document",
+    "make_document",
+    "open_document",
+    "open_instance",
+    "read_plan",
+    "save_instance",
+]
 
 
 def make_document(
@@ -69,12 +78,17 @@ def make_document(
         ),
         baselines=BaselinesDocument(single_gpu_s=baselines[0], data_parallel_s=baselines[1]),
         stages=_stages(instance, plan, evaluation),
-        instance=InstanceDocument(
-            graph=_graph(instance),
-            cluster=_cluster(instance.cluster),
-            options=_options(instance.rules, cost_model, instance.cluster),
-            tensors=_tensors(instance),
-        ),
+        instance=save_instance(instance, cost_model),
+    )
+
+
+def save_instance(instance: Instance, cost_model: CostModel) -> InstanceDocument:
+    """Write down an instance and the parameters of a cost model."""
+    return InstanceDocument(
+        graph=_graph(instance),
+        cluster=_cluster(instance.cluster),
+        options=_options(instance.rules, cost_model, instance.cluster),
+        tensors=_tensors(instance),
     )
 
 
@@ -195,16 +209,27 @@ def read_plan(path: str | Path) -> tuple[PlanDocument, Instance, Plan, CostModel
             hint=f"Expected a plan document ({SCHEMA}), as 'stagewright plan -o DIR' writes it",
         ) from None
     try:
-        instance, plan, cost_model = open_document(document)
-        evaluation = evaluate(instance, plan, cost_model)
+        return document, *check_document(document)
     except InputError as error:
         raise InputError(error.message, source=path, hint=error.hint) from None
+
+
+def check_document(document: PlanDocument) -> tuple[Instance, Plan, CostModel]:
+    """Return what a document speaks of: a plan that is wrong is refused.
+
+    Raises
+    ------
+    InputError
+        If the plan violates its own instance, or its ranks are not those of its stages.
+    """
+    try:
+        instance, plan, cost_model = open_document(document)
+        evaluation = evaluate(instance, plan, cost_model)
     except DoesNotApply as error:
-        raise InputError(str(error), source=path) from None
+        raise InputError(str(error)) from None
     if evaluation.violations:
         raise InputError(
             f"the plan is not valid: {evaluation.violations[0].message}",
-            source=path,
             hint="Plan again, or correct the stages by hand",
         )
     ranks = assign_ranks(instance.cluster, plan.stages)
@@ -212,15 +237,27 @@ def read_plan(path: str | Path) -> tuple[PlanDocument, Instance, Plan, CostModel
         if saved.index != k or tuple(saved.ranks) != expected:
             raise InputError(
                 f"stages.{k}: found index {saved.index} and ranks {saved.ranks}, expected "
-                f"{k} and {list(expected)}",
-                source=path,
+                f"{k} and {list(expected)}"
             )
-    return document, instance, plan, cost_model
+    return instance, plan, cost_model
 
 
 def open_document(document: PlanDocument) -> tuple[Instance, Plan, CostModel]:
     """Return the instance, the plan and the cost model that a document speaks of."""
-    saved, options = document.instance, document.instance.options
+    instance, cost_model = open_instance(document.instance, document.cost_model)
+    stages = tuple(_stage(stage, instance.cluster) for stage in document.stages)
+    return instance, Plan(stages, document.planner, document.claimed_period_s), cost_model
+
+
+def open_instance(saved: InstanceDocument, cost_model_name: str) -> tuple[Instance, CostModel]:
+    """Return the instance and the cost model that :func:`save_instance` wrote down.
+
+    Raises
+    ------
+    InputError
+        If they contradict themselves.
+    """
+    options = saved.options
     servers = {name: s for s, name in enumerate(saved.cluster.servers)}
     for entry in saved.cluster.groups:
         if entry.server not in servers:
@@ -255,13 +292,12 @@ def open_document(document: PlanDocument) -> tuple[Instance, Plan, CostModel]:
         )
     instance = build_instance(profiles, cluster, rules, tensors=tensors)
     cost_model = make_cost_model(
-        document.cost_model,
+        cost_model_name,
         compression_ratio=options.activation_compression_ratio,
         overlap=options.overlap,
         dispatch=options.dispatch,
     )
-    stages = tuple(_stage(stage, cluster) for stage in document.stages)
-    return instance, Plan(stages, document.planner, document.claimed_period_s), cost_model
+    return instance, cost_model
 
 
 def _profile(graph: GraphDocument, gpu: str) -> LayerGraph:

@@ -10,10 +10,11 @@ from stagewright.model.cluster import DEFAULT_BANDWIDTH_BYTES_PER_S, level_clust
 from stagewright.model.cluster_file import read_cluster_yaml
 from stagewright.model.errors import InputError
 from stagewright.model.instance import Instance, build_instance
-from stagewright.model.profile import read_profile
+from stagewright.model.profile import parse_profile
 from stagewright.model.profile_document import at_quantile
 from stagewright.model.rules import Rules
 from stagewright.model.server_file import ClusterFile, read_server_file
+from stagewright.model.sources import DISK, Sources
 
 DEFAULT_MEMORY_BYTES = 16e9
 """Memory of a GPU that the published tools assume when none is given."""
@@ -26,6 +27,7 @@ def read_cluster(
     path: str | Path,
     bandwidths_bytes_per_s: Sequence[float] = (),
     memory_bytes: float | None = None,
+    sources: Sources = DISK,
 ) -> ClusterFile:
     """Read a cluster.yaml (by its suffix) or a server file.
 
@@ -35,13 +37,13 @@ def read_cluster(
         Also if bandwidths or memory are given beside a cluster.yaml, which states its own.
     """
     if Path(path).suffix not in {".yaml", ".yml"}:
-        return read_server_file(path, bandwidths_bytes_per_s, memory_bytes)
+        return read_server_file(path, bandwidths_bytes_per_s, memory_bytes, sources)
     if bandwidths_bytes_per_s or memory_bytes is not None:
         raise InputError(
             "-b and -s are for server files; a cluster.yaml states bandwidths and memory itself",
             source=path,
         )
-    return read_cluster_yaml(path)
+    return read_cluster_yaml(path, sources)
 
 
 def read_levels(
@@ -49,6 +51,7 @@ def read_levels(
     machines: Sequence[int],
     bandwidths_bytes_per_s: Sequence[float] = (),
     memory_bytes: float | None = None,
+    sources: Sources = DISK,
 ) -> ClusterFile:
     """Describe like GPUs in PipeDream's levels, inside out, all with one profile."""
     notes: tuple[str, ...] = ()
@@ -62,7 +65,7 @@ def read_levels(
     cluster = level_cluster(LEVEL_GPU, machines, bandwidths)
     groups = tuple(dataclasses.replace(g, memory_bytes=memory_bytes) for g in cluster.groups)
     cluster = dataclasses.replace(cluster, groups=groups)
-    return ClusterFile(cluster, {LEVEL_GPU: Path(profile)}, notes)
+    return ClusterFile(cluster, {LEVEL_GPU: Path(profile)}, notes, sources)
 
 
 def load_instance(
@@ -87,7 +90,10 @@ def load_instance(
             f"no memory given for some GPUs (-s): assuming {DEFAULT_MEMORY_BYTES:g} bytes, the "
             "published tools' default",
         )
-    graphs = {path: read_profile(path) for path in dict.fromkeys(read.profiles.values())}
+    graphs = {
+        path: parse_profile(read.sources.text(path, "profile"), source=str(path), name=path.stem)
+        for path in dict.fromkeys(read.profiles.values())
+    }
     if quantile is not None:
         graphs = {path: at_quantile(graph, path, quantile) for path, graph in graphs.items()}
         notes = (*notes, f"planned for quantile {quantile:g} of the minibatches")

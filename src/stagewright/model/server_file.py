@@ -21,7 +21,7 @@ from stagewright.model.cluster import (
     uniform_links,
 )
 from stagewright.model.errors import InputError, printable
-from stagewright.model.files import is_file, read_text
+from stagewright.model.sources import DISK, Sources
 
 MAX_GPUS = 1_000_000
 
@@ -38,17 +38,21 @@ class ClusterFile:
         Path of the profile of each GPU type.
     notes
         What was assumed, in words, for the output.
+    sources
+        Where the profiles come from.
     """
 
     cluster: Cluster
     profiles: dict[str, Path]
     notes: tuple[str, ...] = ()
+    sources: Sources = DISK
 
 
 def read_server_file(
     path: str | Path,
     bandwidths_bytes_per_s: Sequence[float] = (),
     memory_bytes: float | None = None,
+    sources: Sources = DISK,
 ) -> ClusterFile:
     """Read a server file.
 
@@ -62,6 +66,8 @@ def read_server_file(
         the same), or two (inside, between).
     memory_bytes
         Memory of every GPU, if known.
+    sources
+        Where the file and the profiles come from.
 
     Raises
     ------
@@ -72,7 +78,7 @@ def read_server_file(
     servers: list[str] = []
     groups: list[GpuGroup] = []
     profiles: dict[str, Path] = {}
-    for number, raw in enumerate(read_text(path, "server file").split("\n"), start=1):
+    for number, raw in enumerate(sources.text(path, "server file").split("\n"), start=1):
         if not raw.strip():
             continue
         if not raw[0].isspace():
@@ -85,7 +91,8 @@ def read_server_file(
                     source=path,
                     line=number,
                 )
-            group, profile = _gpu(raw.strip(), len(servers) - 1, memory_bytes, path, number)
+            group, name = _gpu(raw.strip(), len(servers) - 1, memory_bytes, path, number)
+            profile = _profile(name, group.gpu, sources, path, number)
             if any(g.server == group.server and g.gpu == group.gpu for g in groups):
                 raise InputError(
                     f"'{group.gpu}' is listed twice in {servers[-1]}",
@@ -94,7 +101,7 @@ def read_server_file(
                     hint="Add up the counts in one line",
                 )
             first = profiles.setdefault(group.gpu, profile)
-            if first != profile and first.read_bytes() != profile.read_bytes():
+            if first != profile and not _alike(sources, first, profile):
                 raise InputError(
                     f"'{group.gpu}' has two different profiles, {first} and {profile}",
                     source=path,
@@ -116,7 +123,11 @@ def read_server_file(
     inside, between, notes = _bandwidths(bandwidths_bytes_per_s, len(servers))
     bandwidth, latency = uniform_links([inside] * len(servers), between)
     cluster = Cluster(tuple(servers), tuple(groups), bandwidth, latency)
-    return ClusterFile(cluster, profiles, notes)
+    return ClusterFile(cluster, profiles, notes, sources)
+
+
+def _alike(sources: Sources, first: Path, second: Path) -> bool:
+    return sources.text(first, "profile") == sources.text(second, "profile")
 
 
 def _server(line: str, servers: Sequence[str], path: Path, number: int) -> str:
@@ -136,7 +147,7 @@ def _server(line: str, servers: Sequence[str], path: Path, number: int) -> str:
 
 def _gpu(
     line: str, server: int, memory_bytes: float | None, path: Path, number: int
-) -> tuple[GpuGroup, Path]:
+) -> tuple[GpuGroup, str]:
     words = line.split(maxsplit=2)
     if len(words) != 3:
         raise InputError(
@@ -149,22 +160,25 @@ def _gpu(
             source=path,
             line=number,
         )
-    if not re.fullmatch(r"\d{1,6}", count_text) or int(count_text) < 1:
+    if not re.fullmatch(r"\d{1,6}", count_text, re.ASCII) or int(count_text) < 1:
         raise InputError(
             f"'{gpu}' has count '{printable(count_text, 40)}', expected a whole number of "
             "1 or more",
             source=path,
             line=number,
         )
-    for candidate in (path.parent / profile_text, Path(profile_text)):
-        if is_file(candidate):
-            return GpuGroup(server, gpu, int(count_text), memory_bytes), candidate
-    raise InputError(
-        f"the profile '{printable(profile_text, 120)}' of '{gpu}' does not exist, neither beside "
-        "this file nor in the working directory",
-        source=path,
-        line=number,
-    )
+    return GpuGroup(server, gpu, int(count_text), memory_bytes), profile_text
+
+
+def _profile(name: str, gpu: str, sources: Sources, path: Path, number: int) -> Path:
+    found = sources.find(name, path)
+    if found is None:
+        raise InputError(
+            f"the profile '{printable(name, 120)}' of '{gpu}' does not exist, {sources.searched}",
+            source=path,
+            line=number,
+        )
+    return found
 
 
 def _bandwidths(values: Sequence[float], servers: int) -> tuple[float, float, tuple[str, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from stagewright.formulation.problem import Problem, Settings
 from stagewright.formulation.registry import PLANNER_NAMES
@@ -72,6 +73,27 @@ def compare(
     periods = [r.planned.evaluation.period_s for r in rows if r.planned is not None and r.valid]
     best = min(periods, default=None)
     return Comparison(tuple(_with_ratio(row, best) for row in rows), tuple(_disagreements(rows)))
+
+
+def comparison_data(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison as plain data for JSON."""
+    rows = []
+    for row in comparison.rows:
+        planned = row.planned
+        rows.append(
+            {
+                "planner": row.planner,
+                "period_s": None if planned is None else planned.evaluation.period_s,
+                "claimed_period_s": None if planned is None else planned.plan.claimed_period_s,
+                "status": row.status,
+                "gap": None if planned is None else planned.certificate.gap,
+                "wall_s": None if planned is None else planned.certificate.wall_s,
+                "ratio": row.ratio,
+                "valid": row.valid,
+                "remark": row.remark,
+            }
+        )
+    return {"rows": rows, "disagreements": list(comparison.disagreements)}
 
 
 def _row(name: str, problem: Problem, settings: Settings) -> Row:

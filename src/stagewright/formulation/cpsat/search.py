@@ -74,6 +74,8 @@ class Search(cp_model.CpSolverSolutionCallback):
         period = self.objective_value * self._formulation.unit_s
         if self._best_known is None or period < self._best_known:
             self._best_known = period
+            if self._settings.on_plan is not None:
+                self._settings.on_plan(read_plan(self._variables, self.value, ""))
         self._tell()
 
     def _on_bound(self, bound: float) -> None:

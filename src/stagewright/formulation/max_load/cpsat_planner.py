@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ortools.sat.python import cp_model
 
 from stagewright.formulation.assemble import with_inputs
@@ -33,6 +35,8 @@ def solve_cpsat(problem: Problem, settings: Settings) -> Outcome:
         best = best_linear(problem, settings.started(TIME_SHARE), NAME)
     except DoesNotApply:
         best = None
+    if best is not None and settings.on_plan is not None:
+        settings.on_plan(best[1])
     price, floor = prices(problem)
     ceiling = safe_load_s(problem.instance, nets_of(problem)) if best is None else best[0]
     if gap_of(best, floor) > max(settings.gap, PROVEN_GAP):
@@ -109,12 +113,14 @@ class _Search(cp_model.CpSolverSolutionCallback):
         if status in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
             load = solver.objective_value * self._bounds.unit_s
             if self.best is None or load < self.best[0]:
-                self.best = load, self._read(solver)
+                self.best = load, self._read(solver.value)
         if not self.infeasible:
             self._on_bound(solver.best_objective_bound)
 
     def on_solution_callback(self) -> None:
         """Tell about a better plan."""
+        if self._settings.on_plan is not None:
+            self._settings.on_plan(self._read(self.value))
         self._tell(self.objective_value * self._bounds.unit_s)
 
     def _on_bound(self, bound: float) -> None:
@@ -130,17 +136,15 @@ class _Search(cp_model.CpSolverSolutionCallback):
             wall_s = self._settings.wall_s
             self._settings.on_progress(Progress(wall_s, min(known, default=None), self.bound_s))
 
-    def _read(self, solver: cp_model.CpSolver) -> Plan:
-        """Return the plan that the solver holds."""
+    def _read(self, value: Callable[[cp_model.LinearExprT], int]) -> Plan:
+        """Return the plan that the values of the variables describe."""
         model, instance = self._model, self._problem.instance
         stages = []
         for k in model.slots:
             here = [
-                b
-                for b in model.blocks
-                if solver.value(model.upto(b, k)) > solver.value(model.upto(b, k - 1))
+                b for b in model.blocks if value(model.upto(b, k)) > value(model.upto(b, k - 1))
             ]
             if here:
                 nodes = tuple(instance.nodes[v] for b in here for v in self._graph.nodes[b])
-                stages.append(Stage(nodes, tuple(solver.value(x) for x in model.on[k])))
+                stages.append(Stage(nodes, tuple(value(x) for x in model.on[k])))
         return Plan(with_inputs(instance, stages), NAME)

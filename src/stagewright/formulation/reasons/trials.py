@@ -75,6 +75,7 @@ class Trials:
             time_limit_s=left / shares,
             gap=gap,
             on_progress=None,
+            on_plan=None,
             began=time.monotonic(),
         )
         try:
