@@ -109,7 +109,7 @@ def serve_command(
     queue: int,
     keep_days: float,
 ) -> None:
-    """Plan on request over HTTP, with a small web page (docs/service.md).
+    """Plan on request over HTTP, with a small web page.
 
     \b
     stagewright serve
