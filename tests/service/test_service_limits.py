@@ -8,7 +8,7 @@ import json
 import pytest
 from hostile_bodies import SCRIPT, Hostile, hostile_bodies
 from live_server import LiveServer
-from service_requests import HARD, SMALL, chain_text, changed
+from service_requests import SMALL, chain_text, changed
 
 BODIES = hostile_bodies()
 
@@ -99,12 +99,20 @@ def test_a_body_without_a_stated_length_is_counted(server):
     connection.close()
 
 
+@pytest.mark.slow
 def test_a_solve_that_takes_too_much_memory_fails_alone(tmp_path):
+    """Its best plan so far is kept."""
+    long = {
+        "a.txt": chain_text([1 + k % 7 for k in range(200)]),
+        "b.txt": chain_text([2 + k % 5 for k in range(200)]),
+    }
+    request = changed(SMALL, cluster="Server0\n A 8 a.txt\n B 8 b.txt\n", profiles=long)
     server = LiveServer(tmp_path, ("--memory", "0.02", "--threads", "4")).start()
     try:
-        job = server.wait(server.queue({**HARD, "search": {"workers": 4, "time_limit_s": 60}}))
+        job = server.wait(server.queue(request))
         assert (job["state"], job["error"]["kind"]) == ("failed", "memory")
         assert "--memory" in job["error"]["hint"]
+        assert job["has_plan"]
         assert server.wait(server.queue(SMALL))["status"] == "optimal"
     finally:
         server.end()
