@@ -3,7 +3,8 @@
 Every step moves one side of the bracket [refuted, best plan] around the least period:
 
 - where the graph has few ideals, :class:`FewestGpus` over all of them closes the bracket;
-- else narrow topological orders give plans (:mod:`cut_orders`, :class:`FewestGpus` over prefixes);
+- else narrow topological orders, and variations of the best, give plans (:mod:`cut_orders`,
+  :class:`FewestGpus` over prefixes);
 - in turn with the orders, boxes of ideals are split until the walk over them breaks down, which
   refutes a period (:mod:`box_bound`); once the boxes that a walk passes hold one ideal each, the
   recursion over those ideals decides the period exactly.
@@ -44,8 +45,13 @@ CLOSE = 1e-3
 CREEP = 1.15
 """Short periods are refuted soon: trials rise from the bound in steps of at most so much."""
 FEWEST_SPLITS = 50
-PATIENCE = (3_000, 10_000, 40_000)
-"""Splits to spend on one period before an easier one is tried; then more, and more."""
+PATIENCE = 3_000
+"""Splits to spend on one period before an easier one is tried; more where that decides nothing."""
+MOST_SPLITS = 16_000
+TRIES = (2, 32)
+"""Varied orders to try in one turn, fewest and most."""
+SHIFTS = (2.0, 5.0, 15.0, 40.0)
+"""By how many places a varied order moves a layer, as standard deviations to choose from."""
 
 
 @dataclass
@@ -67,6 +73,7 @@ class FlatSearch:
     stages: tuple[Stage, ...] | None = None
     _boxes: list[Box] = field(default_factory=list)
     _splits: int = 0
+    _order: tuple[int, ...] | None = None
 
     def run(self) -> None:
         """Narrow the bracket down until it is closed or time is over."""
@@ -81,14 +88,13 @@ class FlatSearch:
         for order in self._orders(tree):
             if self._done:
                 return
-            self._try(prefixes(instance, order))
+            self._try(order)
             if ideals is None:
-                self._split_boxes(tree, PATIENCE[0], most=BETWEEN_ORDERS)
+                self._split_boxes(tree, PATIENCE, BETWEEN_ORDERS)
         if ideals is not None:
             self._exactly(ideals)
-            return
-        for patience in PATIENCE:
-            self._split_boxes(tree, patience)
+        else:
+            self._from_both_sides(tree)
 
     @property
     def _done(self) -> bool:
@@ -130,11 +136,45 @@ class FlatSearch:
             progress = Progress(self.settings.wall_s, self.period_s, self.bound_s)
             self.settings.on_progress(progress)
 
-    def _try(self, space: CutSpace) -> None:
-        """Look for a better plan whose cuts lie in ``space``."""
-        search = FewestGpus(self.problem, space, self.settings)
+    def _try(self, order: Sequence[int]) -> None:
+        """Look for a better plan along an order of the layers."""
+        search = FewestGpus(self.problem, prefixes(self.problem.instance, order), self.settings)
         search.search(self.period_s, self.bound_s, ALONG_ORDERS)
+        if search.period_s < self.period_s:
+            self._order = tuple(order)
         self._take(search)
+
+    def _from_both_sides(self, tree: BoxTree) -> None:
+        """Split boxes and vary the best order in turn; what brings something gets a larger turn."""
+        rng = np.random.default_rng(self.settings.seed)
+        patience = PATIENCE
+        tries, splits = TRIES[0], BETWEEN_ORDERS
+        while not self._done:
+            period_s, bound_s, spent = self.period_s, self.bound_s, self._splits
+            for _ in range(tries):
+                if self._order is not None and not self._done:
+                    self._try(self._varied(tree, self._order, rng))
+            better = self.period_s < period_s
+            tries = min(2 * tries, TRIES[1]) if better else max(tries // 2, TRIES[0])
+            self._split_boxes(tree, patience, splits)
+            longer = self.bound_s > bound_s
+            splits = min(2 * splits, MOST_SPLITS) if longer else BETWEEN_ORDERS
+            if self._splits == spent and not longer:
+                patience *= 2
+                tries = TRIES[1]
+
+    def _varied(
+        self, tree: BoxTree, order: Sequence[int], rng: np.random.Generator
+    ) -> Sequence[int]:
+        """Return a topological order near ``order``."""
+        place = np.empty(len(order))
+        place[list(order)] = np.arange(len(order))
+        noisy = place + rng.normal(0, rng.choice(SHIFTS), len(order))
+        return [
+            v
+            for b in tree.order_like(dict(enumerate(noisy.tolist())))
+            for v in sorted(tree.graph.blocks[b], key=place.__getitem__)
+        ]
 
     def _orders(self, tree: BoxTree) -> Iterator[Sequence[int]]:
         """Narrow orders on top of each plain topological order, and the plain ones."""
@@ -156,7 +196,7 @@ class FlatSearch:
             for v in sorted(tree.graph.blocks[b], key=place.__getitem__)
         ]
 
-    def _split_boxes(self, tree: BoxTree, patience: int, most: int = MANY_BOXES) -> None:
+    def _split_boxes(self, tree: BoxTree, patience: int, most: int) -> None:
         """Refute longer and longer periods, easier ones first.
 
         Parameters
