@@ -12,6 +12,7 @@ Every step moves one side of the bracket [refuted, best plan] around the least p
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -45,11 +46,11 @@ CLOSE = 1e-3
 CREEP = 1.15
 """Short periods are refuted soon: trials rise from the bound in steps of at most so much."""
 FEWEST_SPLITS = 50
-PATIENCE = 3_000
-"""Splits to spend on one period before an easier one is tried; more where that decides nothing."""
-MOST_SPLITS = 16_000
-TRIES = (2, 32)
-"""Varied orders to try in one turn, fewest and most."""
+PATIENCE = (3_000, 10_000, 40_000)
+"""Splits to spend on one period before an easier one is tried; then more, and more."""
+NEARLY_WORK = 1.02
+FIRST_TRIES = 400
+"""Where a plan takes hardly longer than the work must, a better plan is what is missing."""
 SHIFTS = (2.0, 5.0, 15.0, 40.0)
 """By how many places a varied order moves a layer, as standard deviations to choose from."""
 
@@ -82,7 +83,8 @@ class FlatSearch:
             self._exactly(ideals)
             return
         instance = self.problem.instance
-        self.bound_s = float(instance.time_s[0].sum()) / FlatCosts.of(self.problem).gpus * EXACT
+        work_s = float(instance.time_s[0].sum()) / FlatCosts.of(self.problem).gpus * EXACT
+        self.bound_s = work_s
         tree = self._tree()
         self._boxes = [tree.whole()]
         for order in self._orders(tree):
@@ -90,11 +92,15 @@ class FlatSearch:
                 return
             self._try(order)
             if ideals is None:
-                self._split_boxes(tree, PATIENCE, BETWEEN_ORDERS)
+                self._split_boxes(tree, PATIENCE[0], BETWEEN_ORDERS)
         if ideals is not None:
             self._exactly(ideals)
-        else:
-            self._from_both_sides(tree)
+            return
+        if self.period_s <= NEARLY_WORK * work_s:
+            self._vary(tree, FIRST_TRIES)
+        for patience in PATIENCE:
+            self._split_boxes(tree, patience, MANY_BOXES)
+        self._vary(tree)
 
     @property
     def _done(self) -> bool:
@@ -144,24 +150,13 @@ class FlatSearch:
             self._order = tuple(order)
         self._take(search)
 
-    def _from_both_sides(self, tree: BoxTree) -> None:
-        """Split boxes and vary the best order in turn; what brings something gets a larger turn."""
+    def _vary(self, tree: BoxTree, tries: int | None = None) -> None:
+        """Vary the best order again and again, so many times or until time is over."""
         rng = np.random.default_rng(self.settings.seed)
-        patience = PATIENCE
-        tries, splits = TRIES[0], BETWEEN_ORDERS
-        while not self._done:
-            period_s, bound_s, spent = self.period_s, self.bound_s, self._splits
-            for _ in range(tries):
-                if self._order is not None and not self._done:
-                    self._try(self._varied(tree, self._order, rng))
-            better = self.period_s < period_s
-            tries = min(2 * tries, TRIES[1]) if better else max(tries // 2, TRIES[0])
-            self._split_boxes(tree, patience, splits)
-            longer = self.bound_s > bound_s
-            splits = min(2 * splits, MOST_SPLITS) if longer else BETWEEN_ORDERS
-            if self._splits == spent and not longer:
-                patience *= 2
-                tries = TRIES[1]
+        for _ in itertools.count() if tries is None else range(tries):
+            if self._done or self._order is None:
+                return
+            self._try(self._varied(tree, self._order, rng))
 
     def _varied(
         self, tree: BoxTree, order: Sequence[int], rng: np.random.Generator
