@@ -36,8 +36,9 @@ SHARES = (0.05, 0.2)
 PATIENCE = (0.3, 2.0, 10.0, 60.0)
 """Deterministic time of CP-SAT for one period; then more, and more."""
 
+MANY_PARTS = 300
 SECONDS = 25.0
-"""Seconds of HiGHS for each unit of that."""
+"""Runs and wide stages past which HiGHS looks for a plan first, seconds for each unit of that."""
 
 MOST_USAGES = 20_000_000
 
@@ -134,8 +135,11 @@ class RackSearch:
         parts = paths.worth_a_look(prices)
         if self._by_grid(columns, parts, prices, patience):
             return True
+        if self._misled:
+            return False
         coarse, fine = cells_by_class(columns), cells_by_server(columns)
-        if self._find(columns, parts, coarse, patience):
+        many = len(parts[0]) + len(parts[1]) > MANY_PARTS
+        if many and self._find(columns, parts, coarse, patience):
             return True
         for share in SHARES:
             limit = float(prices.to_end[0]) * (1 - share) + share
