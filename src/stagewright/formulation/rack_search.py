@@ -133,10 +133,9 @@ class RackSearch:
             self._refute(period_s)
             return True
         parts = paths.worth_a_look(prices)
-        if self._by_grid(columns, parts, prices, patience):
-            return True
-        if self._misled:
-            return False
+        decided = self._by_grid(columns, parts, prices, patience)
+        if decided or self._misled:
+            return decided
         coarse, fine = cells_by_class(columns), cells_by_server(columns)
         many = len(parts[0]) + len(parts[1]) > MANY_PARTS
         if many and self._find(columns, parts, coarse, patience):
