@@ -118,7 +118,7 @@ def test_several_servers(golden: dict[str, Any]) -> None:
     problem = Problem(spelled(golden["cluster"], golden["b"]), Topology())
     best = agree(problem)
     for planner in PLANNER_NAMES:
-        # The linear programme would take its whole time limit here; its plan is judged, not its proof.
+        # milp would take its whole time limit; its plan is judged here, not its proof.
         limits = Settings(time_limit_s=5 if planner == "milp" else 60)
         try:
             other = run_planner(planner, problem, limits)
