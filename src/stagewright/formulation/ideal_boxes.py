@@ -82,7 +82,6 @@ class BoxTree:
         self._targets = np.array([w for t in graph.tensors for w in t.targets], dtype=np.int64)
         lengths = [len(t.targets) for t in graph.tensors]
         self._owner = np.repeat(np.arange(len(lengths)), lengths)
-        self._first = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
 
     def whole(self) -> Box:
         """Every ideal but the empty and the full one, which no stage boundary is."""
