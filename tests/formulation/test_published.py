@@ -21,9 +21,29 @@ from stagewright.model.graph import LayerGraph
 from stagewright.model.instance import Instance, build_instance
 from stagewright.model.rules import Rules
 
+Levels = list[tuple[int, float]]
+
 any_graph = small_graphs(max_nodes=7)
 any_chain = small_graphs(max_nodes=8, chain=True)
-bandwidths = st.sampled_from([500.0, 3e3, 1e5])
+BANDWIDTHS = (1e5, 3e3, 500.0)
+bandwidths = st.sampled_from(BANDWIDTHS)
+
+
+@st.composite
+def levels(draw: st.DrawFn, fewest: int, most: int, inner: int, count: int) -> Levels:
+    """Between ``fewest`` and ``most`` levels of up to ``count`` machines, the fastest inmost.
+
+    No two have the same bandwidth, and no outer level has one machine: those are no levels.
+    """
+    chosen = draw(
+        st.lists(bandwidths, min_size=fewest, max_size=most, unique=True).map(
+            lambda drawn: sorted(drawn, reverse=True)
+        )
+    )
+    counts = [draw(st.integers(2 if outer else inner, count)) for outer in range(len(chosen))]
+    return list(zip(counts, chosen, strict=True))
+
+
 options = st.builds(
     literal.Options,
     ratio=st.sampled_from([1.0, None, 0.5, 4.0]),
@@ -63,7 +83,7 @@ def planner_order(graph: LayerGraph) -> list[literal.Antichain] | None:
     return [by_frontier[nodes] for nodes in frontiers]
 
 
-def levels_instance(graph: LayerGraph, levels: list[tuple[int, float]]) -> Instance:
+def levels_instance(graph: LayerGraph, levels: Levels) -> Instance:
     cluster = level_cluster("TitanV", [n for n, _ in levels], [b for _, b in levels])
     return build_instance({"TitanV": graph}, cluster)
 
@@ -100,32 +120,17 @@ class TestPipeDream:
         found = planned("pipedream-dp", levels_instance(graph, [(n, b)]), given_options)
         check(found, literal.pipedream(graph, [(n, b)], given_options))
 
-    @given(
-        any_chain,
-        st.lists(st.tuples(st.integers(1, 3), bandwidths), min_size=2, max_size=3),
-        options,
-        st.booleans(),
-    )
+    @given(any_chain, levels(2, 3, inner=1, count=3), options, st.booleans())
     def test_levels_of_chains(self, graph, levels, given_options, fewer):
         given_options = dataclasses.replace(given_options, fewer_machines=fewer)
-        levels = sorted(levels, key=lambda level: -level[1])
-        assume(all(n > 1 for n, _ in levels[1:]))  # a level of one machine is no level
-        assume(len({b for _, b in levels}) == len(levels))
         found = planned("pipedream-dp", levels_instance(graph, levels), given_options)
         check(found, literal.pipedream(graph, levels, given_options))
 
-    @given(
-        any_graph,
-        st.lists(st.tuples(st.integers(2, 4), bandwidths), min_size=1, max_size=2),
-        options,
-        st.booleans(),
-    )
+    @given(any_graph, levels(1, 2, inner=2, count=4), options, st.booleans())
     @example(diamond((3, 1, 2, 3), 10.0, 40.0), [(3, 1e3)], literal.Options(), False)
     def test_branching_graphs(self, graph, levels, given_options, fewer):
         order = planner_order(graph)
         assume(order is not None)
-        levels = sorted(levels, key=lambda level: -level[1])
-        assume(len({b for _, b in levels}) == len(levels))
         given_options = dataclasses.replace(given_options, fewer_machines=fewer)
         found = planned("pipedream-dp", levels_instance(graph, levels), given_options)
         check(found, literal.pipedream(graph, levels, given_options, order))
