@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import http.client
 import io
 import json
 import time
@@ -46,6 +47,19 @@ def test_a_plan_is_the_one_that_planning_here_gives(server, minkvgg, tmp_path):
     assert document.certificate.status == "optimal"
     assert document.baselines == here.baselines
     assert document.instance == here.instance
+
+
+def test_a_kept_connection_answers_without_waiting_for_acknowledgements(server, minkvgg):
+    """With Nagle's algorithm on, each answer but the first would wait for 40 ms."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    taken = []
+    for _ in range(40):
+        sent = time.perf_counter()
+        connection.request("GET", f"/v1/jobs/{minkvgg}")
+        assert json.loads(connection.getresponse().read())["state"] == "done"
+        taken.append(time.perf_counter() - sent)
+    connection.close()
+    assert sorted(taken)[10] < 0.030
 
 
 def test_a_job_tells_what_it_is_and_where_it_stands(server, minkvgg):
