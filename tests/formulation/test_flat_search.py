@@ -16,6 +16,7 @@ from stagewright.formulation.fewest_gpus import FewestGpus, fewest_replicas
 from stagewright.formulation.flat_costs import FlatCosts
 from stagewright.formulation.flat_search import FlatSearch
 from stagewright.formulation.ideal_boxes import Box, BoxTree
+from stagewright.formulation.ideal_table import Grid, tabulate
 from stagewright.formulation.problem import Problem, Settings
 from stagewright.formulation.rates import rates_of
 from stagewright.formulation.reduced_graph import reduce_graph
@@ -34,16 +35,21 @@ def flat_problem(data, cost_model, rules=None) -> Problem | None:
     return problem if FlatCosts.apply(problem) else None
 
 
-def bracket(problem: Problem, expected_s: float, few_ideals: int) -> FlatSearch:
+def bracket(problem: Problem, expected_s: float, few_ideals: tuple[int, int]) -> FlatSearch:
     limits = Settings(time_limit_s=5.0, workers=1).started()
     search = FlatSearch(problem, limits, 4 * expected_s + 1e-12, 0.0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flat_search, "FEW_IDEALS", few_ideals)
+        patch.setattr(flat_search, "FEW_IDEALS", few_ideals[0])
+        patch.setattr(flat_search, "MANY_IDEALS", few_ideals[1])
         search.run()
     return search
 
 
-@pytest.mark.parametrize("few_ideals", [0, 1500], ids=["boxes", "all ideals"])
+@pytest.mark.parametrize(
+    "few_ideals",
+    [(0, 0), (0, 1500), (1500, 1500)],
+    ids=["tables and boxes", "orders and all ideals", "all ideals"],
+)
 @pytest.mark.parametrize("cost_model", FLAT)
 class TestBracket:
     @QUICK
@@ -124,6 +130,40 @@ def test_boxes_know_the_least_cut_and_the_work_of_their_ideals(data):
         boxes += halves
         if not boxes:
             break
+
+
+@QUICK
+@given(st.data(), st.sampled_from([1e-9, 0.02, 0.3]), st.sampled_from([0.2, 1.0]))
+def test_a_table_holds_every_ideal_and_an_ideal_for_each_row(data, cell, kept):
+    problem = flat_problem(data, "pipedream")
+    assert problem is not None
+    graph = tree_of(problem).graph
+    total_s, total_bytes = float(graph.time_s.sum()), float(graph.parameter_bytes.sum())
+    most = kept * sum(t.n_bytes for t in graph.tensors)
+    grid = Grid(cell * total_s + 1e-15, cell * total_bytes + 1e-15, most)
+    table = tabulate(graph, graph.time_s[0], grid, lambda: False)
+    assert table is not None
+    windows = table.windows
+    order = [layer for block in graph.blocks for layer in block]
+    ideals = all_ideals(problem.instance).members[1:-1][:, order]
+    cheap = [ideal for ideal in ideals if cut_bytes(tree_of(problem), ideal) <= most]
+
+    def rows_with(ideal: np.ndarray) -> np.ndarray:
+        work, held = ideal @ graph.time_s[0], ideal @ graph.parameter_bytes
+        return np.flatnonzero(
+            (windows.least_s <= work * (1 + 1e-9) + 1e-15)
+            & (work <= windows.most_s * (1 + 1e-9) + 1e-15)
+            & (windows.least_bytes <= held + 1e-6)
+            & (held <= windows.most_bytes + 1e-6)
+            & (windows.cut_bytes <= cut_bytes(tree_of(problem), ideal))
+        )
+
+    assert all(len(rows_with(ideal)) for ideal in cheap)
+    members = table.members(np.arange(len(windows)))
+    for row, ideal in enumerate(members):
+        assert any((ideal == known).all() for known in cheap)
+        assert cut_bytes(tree_of(problem), ideal) == windows.cut_bytes[row]
+        assert row in rows_with(ideal)
 
 
 @QUICK

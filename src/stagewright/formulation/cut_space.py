@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from stagewright.formulation.units import units_of
 from stagewright.model.errors import DoesNotApply
 from stagewright.model.instance import Instance
+from stagewright.model.plan import Stage
 
 MAX_IDEALS = 8000
 MAX_SECONDS = 5.0
@@ -179,6 +180,13 @@ def family(instance: Instance, members: NDArray[np.bool_]) -> CutSpace:
     ends = np.array([np.zeros(size, dtype=bool), np.ones(size, dtype=bool)])
     rows = np.unique(np.concatenate([ends, members]), axis=0)
     return CutSpace(instance, rows[np.argsort(rows.sum(axis=1), kind="stable")], is_chain=False)
+
+
+def cuts_of(instance: Instance, stages: Sequence[Stage]) -> NDArray[np.bool_]:
+    """Return the ideals that a plan is cut at, shape (stages - 1, nodes)."""
+    stage_of = {name: k for k, stage in enumerate(stages) for name in stage.nodes}
+    place = np.array([stage_of[name] for name in instance.nodes])
+    return place[None, :] < np.arange(1, len(stages))[:, None]
 
 
 def prefixes(instance: Instance, order: Sequence[int]) -> CutSpace:

@@ -18,18 +18,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stagewright.formulation.box_bound import BoxWalk
+from stagewright.formulation.box_bound import Walk
+from stagewright.formulation.bracket import Bracket
 from stagewright.formulation.cut_orders import narrow_order
 from stagewright.formulation.cut_space import CutSpace, all_ideals, family, prefixes
 from stagewright.formulation.fewest_gpus import NEXT, FewestGpus
 from stagewright.formulation.flat_costs import FlatCosts
 from stagewright.formulation.ideal_boxes import Box, BoxTree
 from stagewright.formulation.orders import topological_orders
-from stagewright.formulation.problem import Problem, Progress, Settings
 from stagewright.formulation.rates import rates_of
 from stagewright.formulation.reduced_graph import reduce_graph
+from stagewright.formulation.table_search import TableSearch
 from stagewright.model.errors import DoesNotApply
-from stagewright.model.plan import Plan, Stage
+from stagewright.model.plan import Stage
 
 EXACT = 1 - 1e-12
 FEW_IDEALS = 1500
@@ -56,22 +57,9 @@ SHIFTS = (2.0, 5.0, 15.0, 40.0)
 
 
 @dataclass
-class FlatSearch:
-    """The bracket around the least period of a flat problem.
+class FlatSearch(Bracket):
+    """Closes the bracket around the least period of a flat problem."""
 
-    Attributes
-    ----------
-    period_s, stages
-        Best valid plan known; stages are ``None`` while it is the caller's own ceiling.
-    bound_s
-        No plan has a smaller period.
-    """
-
-    problem: Problem
-    settings: Settings
-    period_s: float
-    bound_s: float
-    stages: tuple[Stage, ...] | None = None
     _boxes: list[Box] = field(default_factory=list)
     _splits: int = 0
     _order: tuple[int, ...] | None = None
@@ -87,8 +75,10 @@ class FlatSearch:
         self.bound_s = work_s
         tree = self._tree()
         self._boxes = [tree.whole()]
+        if ideals is None:
+            self._tables(tree)
         for order in self._orders(tree):
-            if self._done:
+            if self.done:
                 return
             self._try(order)
             if ideals is None:
@@ -101,11 +91,6 @@ class FlatSearch:
         for patience in PATIENCE:
             self._split_boxes(tree, patience, MANY_BOXES)
         self._vary(tree)
-
-    @property
-    def _done(self) -> bool:
-        closed = self.bound_s >= self.period_s * min(NEXT, 1 - self.settings.gap)
-        return closed or self.settings.expired
 
     def _ideals(self) -> CutSpace | None:
         try:
@@ -122,25 +107,27 @@ class FlatSearch:
     def _exactly(self, ideals: CutSpace) -> None:
         search = FewestGpus(self.problem, ideals, self.settings)
         search.search(self.period_s, self.bound_s)
-        self._take(search)
-        self._refute(search.refuted_s)
+        self.take(search)
+        self.refute(search.refuted_s)
 
-    def _take(self, search: FewestGpus) -> None:
-        if search.stages is not None and search.period_s < self.period_s:
-            self.period_s, self.stages = search.period_s, search.stages
-            if self.settings.on_plan is not None:
-                self.settings.on_plan(Plan(search.stages, "flat-search"))
-            self._tell()
+    def _tables(self, tree: BoxTree) -> None:
+        """Narrow the bracket down with tables of all ideals."""
+        before = self.stages
+        TableSearch(self, tree.graph).run()
+        if self.stages is not None and self.stages is not before:
+            self._order = self._through(tree, self.stages)
 
-    def _refute(self, period_s: float) -> None:
-        if period_s > self.bound_s:
-            self.bound_s = period_s
-            self._tell()
-
-    def _tell(self) -> None:
-        if self.settings.on_progress is not None:
-            progress = Progress(self.settings.wall_s, self.period_s, self.bound_s)
-            self.settings.on_progress(progress)
+    def _through(self, tree: BoxTree, stages: Sequence[Stage]) -> tuple[int, ...]:
+        """Return an order of the layers that passes the cuts of a plan."""
+        position = {name: v for v, name in enumerate(self.problem.instance.nodes)}
+        place = {
+            position[name]: i
+            for i, stage in enumerate(stages)
+            for name in stage.nodes
+            if name in position
+        }
+        first = tree.order_like(place)
+        return tuple(v for b in first for v in sorted(tree.graph.blocks[b]))
 
     def _try(self, order: Sequence[int]) -> None:
         """Look for a better plan along an order of the layers."""
@@ -148,13 +135,13 @@ class FlatSearch:
         search.search(self.period_s, self.bound_s, ALONG_ORDERS)
         if search.period_s < self.period_s:
             self._order = tuple(order)
-        self._take(search)
+        self.take(search)
 
     def _vary(self, tree: BoxTree, tries: int | None = None) -> None:
         """Vary the best order again and again, so many times or until time is over."""
         rng = np.random.default_rng(self.settings.seed)
         for _ in itertools.count() if tries is None else range(tries):
-            if self._done or self._order is None:
+            if self.done or self._order is None:
                 return
             self._try(self._varied(tree, self._order, rng))
 
@@ -204,7 +191,7 @@ class FlatSearch:
         costs = FlatCosts.of(self.problem)
         stuck_s = self.period_s
         enough = self._splits + most
-        while not self._done and len(self._boxes) < MANY_BOXES and self._splits < enough:
+        while not self.done and len(self._boxes) < MANY_BOXES and self._splits < enough:
             stuck_s = min(stuck_s, self.period_s)
             if stuck_s - self.bound_s < CLOSE * self.period_s / 5 and stuck_s < self.period_s:
                 break
@@ -218,14 +205,15 @@ class FlatSearch:
         """Refute a period or find a plan that keeps it; return whether that was done in time."""
         open_ = self._boxes
         closed: list[Box] = []
+        totals = float(tree.time_s.sum()), float(tree.graph.parameter_bytes.sum())
         while not self.settings.expired and patience > 0 and len(closed) < MANY_BOXES:
-            passed = BoxWalk(open_, tree, costs, period_s).passed()
-            if passed is None:
-                self._refute(period_s)
+            slack_s = Walk(tree.windows(open_), costs, period_s, *totals).slack_s()
+            if slack_s is None:
+                self.refute(period_s)
                 break
             # What no walk passes now, none passes once other boxes are split.
-            closed += [box for box, alive in zip(open_, passed, strict=True) if not alive]
-            open_ = [box for box, alive in zip(open_, passed, strict=True) if alive]
+            closed += [box for box, s in zip(open_, slack_s, strict=True) if s < 0]
+            open_ = [box for box, s in zip(open_, slack_s, strict=True) if s >= 0]
             wide = sorted((b for b in open_ if not b.single), key=lambda box: -box.width_s)
             if not wide:
                 self._boxes = open_ + closed
@@ -241,20 +229,17 @@ class FlatSearch:
         """Decide a period over the only ideals that a plan which keeps it can be cut at."""
         if len(alive) > MANY_MEMBERS:
             return False
-        instance = self.problem.instance
-        members = np.zeros((len(alive), len(instance.nodes)), dtype=bool)
-        for row, box in zip(members, alive, strict=True):
-            for b in np.flatnonzero(box.inside).tolist():
-                row[list(tree.graph.blocks[b])] = True
-        search = FewestGpus(self.problem, family(instance, members), self.settings)
+        members = tree.graph.layers(np.array([box.inside for box in alive]))
+        ideals = family(self.problem.instance, members)
+        search = FewestGpus(self.problem, ideals, self.settings)
         keeps = search.keeps(period_s)
         if keeps is None:
             return False
         if not keeps:
-            self._refute(period_s)
+            self.refute(period_s)
             return True
         before = self.period_s
-        self._take(search)
+        self.take(search)
         return self.period_s < before
 
 

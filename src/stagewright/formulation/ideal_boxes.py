@@ -10,7 +10,7 @@ branches has far too many, are what is left at the end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ortools.graph.python import max_flow
 
+from stagewright.formulation.box_bound import Windows
 from stagewright.formulation.reduced_graph import ReducedGraph
 
 Floats = NDArray[np.float64]
@@ -82,6 +83,17 @@ class BoxTree:
         self._targets = np.array([w for t in graph.tensors for w in t.targets], dtype=np.int64)
         lengths = [len(t.targets) for t in graph.tensors]
         self._owner = np.repeat(np.arange(len(lengths)), lengths)
+
+    def windows(self, boxes: Sequence[Box]) -> Windows:
+        """Return what a walk knows of boxes."""
+        parameters = self.graph.parameter_bytes
+        return Windows(
+            np.array([box.least_s for box in boxes]),
+            np.array([box.most_s for box in boxes]),
+            np.array([parameters[box.inside].sum() for box in boxes]),
+            np.array([parameters[~box.outside].sum() for box in boxes]),
+            np.array([box.cut_bytes for box in boxes]),
+        )
 
     def whole(self) -> Box:
         """Every ideal but the empty and the full one, which no stage boundary is."""

@@ -59,6 +59,13 @@ class ReducedGraph:
         """Count the blocks."""
         return len(self.blocks)
 
+    def layers(self, blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return sets of layers for sets of blocks, shape (sets, blocks)."""
+        chosen = np.zeros((len(blocks), sum(map(len, self.blocks))), dtype=bool)
+        for b, members in enumerate(self.blocks):
+            chosen[:, list(members)] = blocks[:, [b]]
+        return chosen
+
 
 def reduce_graph(instance: Instance, rates: Rates, ceiling_s: float) -> ReducedGraph:
     """Merge layers that no plan with a period up to ``ceiling_s`` can separate.

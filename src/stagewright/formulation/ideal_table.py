@@ -1,0 +1,304 @@
+r"""All ideals of a graph at once, as far as a bound has to know them.
+
+A stage's end costs by its work, its parameters and the bytes that leave it. Of the ideals (there
+may be 10^20) this table keeps which combinations of work and parameters occur, on a grid, and the
+fewest bytes at each: a few ten thousand rows. The same sweep finds an ideal for each row.
+
+The sweep takes the blocks in topological order and decides for each whether it lies in the ideal.
+What the rest of an ideal costs depends on the past only through the *frontier*, the decided
+blocks with consumers that are not decided yet: which of them lie inside, and which of their
+tensors leave already. Partial ideals that agree there and fall into the same cell of the grid
+become one row, which knows the exact range of their work and parameters. This is dynamic
+programming along a path decomposition (Bodlaender, "Dynamic programming on graphs with bounded
+treewidth", 1988); a depth-first order keeps the frontier of networks built of cells at ten blocks
+or fewer. Once no block of the frontier is inside, an ideal is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stagewright.formulation.box_bound import Windows
+from stagewright.formulation.reduced_graph import ReducedGraph
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Words = NDArray[np.uint64]
+Indices = NDArray[np.int64]
+
+MANY_ROWS = 400_000
+GROWTH = 1.3
+"""Rows are merged once there are so many times as many as after the last merge."""
+BITS = 62
+"""Of a state's word; the other two tell whether any block is inside, and whether any is not."""
+SOME_INSIDE, SOME_OUTSIDE = np.uint64(1 << 62), np.uint64(1 << 63)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Sizes of a cell, and the most bytes that a useful cut has."""
+
+    work_s: float
+    parameter_bytes: float
+    most_cut_bytes: float
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """Rows that took a block in: they are numbered from ``first``; ``parents`` they came from."""
+
+    block: int
+    first: int
+    parents: Indices
+
+
+@dataclass(frozen=True)
+class IdealTable:
+    """What ideals there are but the empty and the full one.
+
+    Attributes
+    ----------
+    windows
+        Each row's range of work and of parameters, and its fewest bytes.
+    """
+
+    windows: Windows
+    _last: Indices
+    _history: tuple[_Decided, ...]
+    _blocks: int
+
+    def members(self, rows: Indices) -> Bools:
+        """Return an ideal for each of some rows, with its fewest bytes; shape (rows, blocks)."""
+        inside = np.zeros((len(rows), self._blocks), dtype=bool)
+        at = self._last[rows]
+        for decided in reversed(self._history):
+            here = at >= decided.first
+            inside[here, decided.block] = True
+            at[here] = decided.parents[at[here] - decided.first]
+        return inside
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Partial ideals, arrays by row; ``last`` numbers the decision that made a row."""
+
+    state: Words
+    least_s: Floats
+    most_s: Floats
+    least_bytes: Floats
+    most_bytes: Floats
+    cut_bytes: Floats
+    last: Indices
+
+    @staticmethod
+    def start() -> _Rows:
+        zero = np.zeros(1)
+        state, last = np.zeros(1, dtype=np.uint64), np.zeros(1, dtype=np.int64)
+        return _Rows(state, zero, zero, zero, zero, zero, last)
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+    @property
+    def columns(self) -> tuple[NDArray[np.generic], ...]:
+        return tuple(getattr(self, name) for name in self.__dataclass_fields__)
+
+    def take(self, index: Bools | Indices) -> _Rows:
+        return _Rows(*(column[index] for column in self.columns))  # type: ignore[arg-type]
+
+    @staticmethod
+    def concatenate(parts: list[_Rows]) -> _Rows:
+        columns = zip(*(part.columns for part in parts), strict=True)
+        return _Rows(*(np.concatenate(column) for column in columns))
+
+    def merged(self, grid: Grid) -> _Rows:
+        """One row for those of equal state in the same cell."""
+        work = np.floor((self.least_s + self.most_s) / (2 * grid.work_s))
+        held = np.floor((self.least_bytes + self.most_bytes) / (2 * grid.parameter_bytes))
+        order = np.lexsort((self.cut_bytes, held, work, self.state))
+        changes = np.zeros(len(order), dtype=bool)
+        changes[:1] = True
+        for key in (self.state, work, held):
+            ordered = key[order]
+            changes[1:] |= ordered[1:] != ordered[:-1]
+        begins = np.flatnonzero(changes)
+        first = order[begins]
+        return _Rows(
+            self.state[first],
+            np.minimum.reduceat(self.least_s[order], begins),
+            np.maximum.reduceat(self.most_s[order], begins),
+            np.minimum.reduceat(self.least_bytes[order], begins),
+            np.maximum.reduceat(self.most_bytes[order], begins),
+            self.cut_bytes[first],
+            self.last[first],
+        )
+
+
+def tabulate(
+    graph: ReducedGraph, time_s: Floats, grid: Grid, expired: Callable[[], bool]
+) -> IdealTable | None:
+    """Return the table of a graph whose blocks take ``time_s``.
+
+    Returns
+    -------
+    IdealTable or None
+        ``None`` if time is over, or the graph is too wide for a table on this grid.
+    """
+    try:
+        return _Sweep(graph, time_s, grid).run(expired)
+    except _TooWide:
+        return None
+
+
+class _TooWide(Exception):
+    """The frontier has more blocks and tensors than a state can tell apart."""
+
+
+class _Sweep:
+    """Decides block by block; a state has one bit for each block and tensor at the frontier."""
+
+    def __init__(self, graph: ReducedGraph, time_s: Floats, grid: Grid) -> None:
+        size = len(graph)
+        self._graph, self._time, self._grid = graph, time_s, grid
+        self._producers: list[list[int]] = [[] for _ in range(size)]
+        self._consumers: list[list[int]] = [[] for _ in range(size)]
+        for u, v in graph.edges:
+            self._producers[v].append(u)
+            self._consumers[u].append(v)
+        self._made: list[list[int]] = [[] for _ in range(size)]
+        self._read: list[list[int]] = [[] for _ in range(size)]
+        for i, tensor in enumerate(graph.tensors):
+            self._made[tensor.source].append(i)
+            for v in tensor.targets:
+                self._read[v].append(i)
+        self._free = list(range(BITS))
+        self._block_bit: dict[int, int] = {}
+        self._tensor_bit: dict[int, int] = {}
+        self._undecided = [len(consumers) for consumers in self._consumers]
+        self._history: list[_Decided] = []
+        self._decisions = 1
+
+    def run(self, expired: Callable[[], bool]) -> IdealTable | None:
+        rows = _Rows.start()
+        complete: list[_Rows] = []
+        after_merge = 1
+        sources = sum(not producers for producers in self._producers)
+        for v in depth_first_order(self._producers, self._consumers):
+            rows = self._decide(rows, v)
+            sources -= not self._producers[v]
+            if sources == 0:
+                done = (rows.state & self._mask(self._block_bit.values())) == 0
+                complete.append(rows.take(done))
+                rows = rows.take(~done)
+            if len(rows) > GROWTH * after_merge + 50:
+                rows = rows.merged(self._grid)
+                after_merge = len(rows)
+                if after_merge > MANY_ROWS or expired():
+                    return None
+        found = _Rows.concatenate(complete)
+        both = SOME_INSIDE | SOME_OUTSIDE
+        found = found.take((found.state & both) == both).merged(self._grid)
+        windows = Windows(
+            found.least_s,
+            found.most_s,
+            found.least_bytes,
+            found.most_bytes,
+            found.cut_bytes,
+        )
+        return IdealTable(windows, found.last, tuple(self._history), len(self._graph))
+
+    def _decide(self, rows: _Rows, v: int) -> _Rows:
+        """Every row without block ``v``, and with it where its producers are inside."""
+        needed = self._mask(self._block_bit[u] for u in self._producers[v])
+        inner = rows.take((rows.state & needed) == needed)
+        outer = self._left_out(rows, v)
+        state = inner.state | SOME_INSIDE
+        if self._consumers[v]:
+            self._block_bit[v] = self._new_bit()
+            state = state | self._mask([self._block_bit[v]])
+            for i in self._made[v]:
+                if len(self._graph.tensors[i].targets) > 1:
+                    self._tensor_bit[i] = self._new_bit()
+        self._history.append(_Decided(v, self._decisions, inner.last))
+        held = float(self._graph.parameter_bytes[v])
+        inner = _Rows(
+            state,
+            inner.least_s + self._time[v],
+            inner.most_s + self._time[v],
+            inner.least_bytes + held,
+            inner.most_bytes + held,
+            inner.cut_bytes,
+            np.arange(self._decisions, self._decisions + len(inner)),
+        )
+        self._decisions += len(inner)
+        rows = _Rows.concatenate([outer, inner])
+        forgotten = self._mask(self._retired(v))
+        return _Rows(rows.state & ~forgotten, *rows.columns[1:])  # type: ignore[arg-type]
+
+    def _left_out(self, rows: _Rows, v: int) -> _Rows:
+        """Rows without block ``v``: what it reads from inside leaves the ideal."""
+        state, cut_bytes = rows.state | SOME_OUTSIDE, rows.cut_bytes.copy()
+        for i in self._read[v]:
+            tensor = self._graph.tensors[i]
+            inside = (state & self._mask([self._block_bit[tensor.source]])) != 0
+            if i in self._tensor_bit:
+                leaves = self._mask([self._tensor_bit[i]])
+                inside &= (state & leaves) == 0
+                state[inside] |= leaves
+            cut_bytes[inside] += tensor.n_bytes
+        values = (rows.least_s, rows.most_s, rows.least_bytes, rows.most_bytes)
+        return _Rows(state, *values, cut_bytes, rows.last).take(
+            cut_bytes <= self._grid.most_cut_bytes
+        )
+
+    def _retired(self, v: int) -> list[int]:
+        """Bits of producers of ``v`` that nobody undecided reads; they are free again."""
+        bits: list[int] = []
+        for u in self._producers[v]:
+            self._undecided[u] -= 1
+            if self._undecided[u] == 0:
+                bits.append(self._block_bit.pop(u))
+                bits += [self._tensor_bit.pop(i) for i in self._made[u] if i in self._tensor_bit]
+        self._free = bits + self._free
+        return bits
+
+    def _new_bit(self) -> int:
+        if not self._free:
+            raise _TooWide
+        return self._free.pop(0)
+
+    @staticmethod
+    def _mask(bits: Iterable[int]) -> np.uint64:
+        return np.uint64(sum(1 << bit for bit in bits))
+
+
+def depth_first_order(producers: list[list[int]], consumers: list[list[int]]) -> list[int]:
+    """Return a topological order in which few blocks wait for a consumer at any time.
+
+    Depth first from the ends, producers with the most ancestors first, so that what lies long
+    since behind is not kept waiting for a long branch.
+    """
+    ancestors = [0] * len(producers)
+    sizes = [0] * len(producers)
+    for v, before in enumerate(producers):  # blocks are in topological order
+        ancestors[v] = 1 << v
+        for u in before:
+            ancestors[v] |= ancestors[u]
+        sizes[v] = ancestors[v].bit_count()
+    seen = [False] * len(producers)
+    order: list[int] = []
+    ends = [v for v, after in enumerate(consumers) if not after]
+    stack = [(v, False) for v in sorted(ends, key=sizes.__getitem__)]
+    while stack:
+        v, finished = stack.pop()
+        if finished:
+            order.append(v)
+        elif not seen[v]:
+            seen[v] = True
+            stack.append((v, True))
+            stack += [(u, False) for u in sorted(producers[v], key=sizes.__getitem__)]
+    return order
