@@ -8,7 +8,7 @@ from typing import Any
 
 SAMPLES = Path(__file__).parents[2] / "hete_files"
 
-PROFILES = {path.name: path.read_text() for path in (SAMPLES / "profiles").glob("*.txt")}
+PROFILES = {path.name: path.read_text() for path in (SAMPLES / "profiles").glob("minkvgg_*.txt")}
 
 
 def chain_text(times_ms: list[float], description: str = "Linear(8, 8)") -> str:
