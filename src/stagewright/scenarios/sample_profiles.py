@@ -34,7 +34,7 @@ CPU = "SampleCPU"
 RATES = "sample_cpu.yaml"
 
 CLOUDS = 32
-"""Half of the published minibatch of 64: a step takes half a minute on one thread of a CPU."""
+"""Half of the published minibatch of 64: minutes of measuring, on one thread of a CPU."""
 
 POINTS = 4_000
 """Samples of a cloud's surface; at voxel 0.02 they occupy about 2,900 voxels, the published
