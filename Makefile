@@ -14,7 +14,7 @@ OUT ?= out/package
 NAME ?= Partitioned
 ARCH ?= partitioned
 
-.PHONY: help plan compare emit minkowski test check bench docs clean
+.PHONY: help plan compare emit minkowski profiles test check bench docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -34,6 +34,9 @@ emit: $(VENV)/.plan ## Write the stages of PLAN as PyTorch modules into OUT
 
 minkowski: $(VENV)/.torch ## Build MinkowskiEngine once, into your cache, and install it
 	@$(BIN)/python scripts/minkowski.py $(ARGS)
+
+profiles: $(VENV)/.minkowski ## Measure the sample profiles anew on this CPU (minutes), and carry them over to GPUs
+	@$(BIN)/python -m stagewright.scenarios.sample_profiles -o hete_files/profiles $(ARGS)
 
 test: $(VENV)/.test $(VENV)/.minkowski ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)

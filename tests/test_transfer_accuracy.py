@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from builders import chain, graph_of, layer
-from stagewright.model.profile import format_profile
+from stagewright.model.profile import format_profile, read_profile
+from stagewright.profile.devices import known_device
 from stagewright.scenarios import transfer_accuracy
 from stagewright.scenarios.suites import Case, mixed
 from stagewright.scenarios.transfer_accuracy import (
@@ -24,6 +25,7 @@ from stagewright.scenarios.transfer_accuracy import (
 )
 
 DOCS = Path(__file__).parents[1] / "docs" / "profile-predict.md"
+SAMPLES = Path(__file__).parents[1] / "hete_files" / "profiles"
 
 
 def test_a_perfect_prediction_has_no_error():
@@ -92,6 +94,19 @@ def test_the_documentation_states_the_errors_that_are_found(reference):
             assert e.median < 1.2
             assert e.p90 < 1.4
             assert abs(e.total - 1) < 0.08
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize(
+    ("gpu", "published"), [("TitanV", "tv"), ("TitanXP", "txp"), ("RTX", "RTX")]
+)
+def test_the_documentation_states_how_far_off_a_cpu_is(reference, gpu, published):
+    sample = SAMPLES / f"minkvgg_{known_device(gpu).name.lower()}.txt"
+    truth = reference / "profiles" / f"minkvgg_b64_{published}.txt"
+    measured = read_profile(truth)
+    e = errors(for_rows_of(read_profile(sample), measured), measured)
+    row = f"| {gpu} | {e.median:.2f} | {e.p90:.2f} | {e.total:.2f} |"
+    assert row in DOCS.read_text(encoding="utf-8")
 
 
 @pytest.mark.reference

@@ -39,9 +39,9 @@ def test_every_planner_has_a_row_in_its_place(rows):
 def test_the_figures_of_the_sample(rows):
     found, _ = rows(SAMPLE)
     best = found["cpsat"]["period_s"]
-    assert best == pytest.approx(0.178303, rel=1e-5)
+    assert best == pytest.approx(0.139112, rel=1e-5)
     assert found["exact-dp"]["period_s"] == pytest.approx(best, rel=1e-6)
-    assert found["single-gpu"]["period_s"] == pytest.approx(0.369096, rel=1e-5)
+    assert found["single-gpu"]["period_s"] == pytest.approx(0.195120, rel=1e-5)
     for name in ("cpsat", "exact-dp"):
         assert found[name]["status"] == "optimal"
         assert found[name]["gap"] == pytest.approx(0, abs=1e-6)

@@ -108,9 +108,9 @@ def test_a_wrong_proof_fails_the_check(wrong_proof, as_json):
     assert answer.code == 1
     (line,) = answer.err.splitlines()
     assert line.startswith(
-        "stagewright: check failed: exact-dp proves that no plan is faster than 0.369"
+        "stagewright: check failed: exact-dp proves that no plan is faster than 0.195"
     )
-    assert "cpsat has one of 0.178" in line
+    assert "cpsat has one of 0.139" in line
     if as_json:
         (told,) = json.loads(answer.out)["disagreements"]
         assert told in line
@@ -130,8 +130,8 @@ def test_a_plan_below_a_proven_bound_fails_the_check(wrong_proof):
     wrong_proof()
     answer = command("compare", SAMPLE, "--planners", "exact-dp,linear-dp", "--check")
     assert answer.code == 1
-    assert "exact-dp proves that no plan is faster than 0.369" in answer.err
-    assert "linear-dp has one of 0.178" in answer.err
+    assert "exact-dp proves that no plan is faster than 0.195" in answer.err
+    assert "linear-dp has one of 0.139" in answer.err
 
 
 def test_an_objective_that_the_evaluator_does_not_find_is_an_error(wrong_proof):
@@ -209,4 +209,4 @@ def test_an_output_that_cannot_hold_every_letter_is_no_reason_to_fail(monkeypatc
     answer = process("plan", SAMPLE)
     assert "Traceback" not in answer.err
     assert answer.code == 0
-    assert "Period 178.3 ms per minibatch" in answer.out
+    assert "Period 139.1 ms per minibatch" in answer.out

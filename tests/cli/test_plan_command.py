@@ -248,11 +248,11 @@ def test_max_stages_is_obeyed(planner, most):
 
 
 def test_memory_is_obeyed_where_it_binds():
-    asked = ["plan", SAMPLE, "--no-transfers", "-s", "1.5e9", "--json"]
+    asked = ["plan", SAMPLE, "--no-transfers", "-s", "0.6e9", "--json"]
     free = planned(command(*asked))
     bound = planned(command(*asked, "--use-memory-constraint"))
-    assert max(stage["memory_bytes"] for stage in free["stages"]) > 1.5e9
-    assert max(stage["memory_bytes"] for stage in bound["stages"]) <= 1.5e9
+    assert max(stage["memory_bytes"] for stage in free["stages"]) > 0.6e9
+    assert max(stage["memory_bytes"] for stage in bound["stages"]) <= 0.6e9
     assert bound["period_s"] > free["period_s"]
 
 

@@ -53,7 +53,7 @@ def test_the_same_plan_twice(tmp_path: Path, case: str, planner: str) -> None:
             *("-n", "4", "-b", "1e9", "--cost-model", "pipedream", "--tidy"),
         ),
         "memory": (
-            *(HETE / "test_server.txt", "-b", "1e9", "-s", "1e9", "--use-memory-constraint"),
+            *(HETE / "test_server.txt", "-b", "1e9", "-s", "0.6e9", "--use-memory-constraint"),
             *("--recompute", "auto"),
         ),
     }

@@ -71,7 +71,9 @@ def test_layers_sum_up_to_the_step(name, monkeypatch):
     ratios = []
     try:
         while len(ratios) < TRIES and not any(abs(x - 1) <= ALLOWED for x in ratios):
-            ratios.append(Measuring(request, [].append).document().step.ratio)
+            step = Measuring(request, [].append).document().step
+            print(f"{name} {step.ratio:.2f} ({step.total_ms:.1f} ms a step)")  # noqa: T201 - to quote
+            ratios.append(step.ratio)
     finally:
         torch.set_num_threads(before)
     assert any(abs(x - 1) <= ALLOWED for x in ratios), ratios

@@ -52,7 +52,7 @@ def test_the_main_way(page, server, tmp_path):
     page.click("#plan")
     tells(page, "#state", "Proven optimal")
     assert page.inner_text("#state").startswith("minkvgg: 52 layers on 4 GPUs, cpsat.")
-    assert page.inner_text("#period") == "178.3 ms"
+    assert page.inner_text("#period") == "139.1 ms"
     assert "%" in page.inner_text("#gap")
     assert page.locator("#curve path.period").count() == 1
     report = page.frame_locator("#shown iframe")
@@ -70,7 +70,7 @@ def test_the_main_way(page, server, tmp_path):
     plan = json.loads((tmp_path / "plan.json").read_text())
     assert plan["schema"] == "stagewright.plan/1"
     page.reload()
-    tells(page, "#period", "178.3 ms")
+    tells(page, "#period", "139.1 ms")
 
 
 def test_the_example_is_planned_by_keyboard(page):

@@ -96,10 +96,11 @@ def test_ending_in_an_orderly_way_queues_running_jobs_again_and_ends_streams(ser
 
 def test_a_worker_that_does_not_listen_is_ended_and_its_plan_kept(server):
     job_id = running_with_plan(server)
-    period_s = server.job(job_id)["period_s"]
     waiting = server.queue(SMALL)
     worker = descendants(server.process.pid)[-1]
     os.kill(worker, signal.SIGSTOP)
+    time.sleep(0.5)  # what it said before has arrived
+    period_s = server.job(job_id)["period_s"]
     began = time.monotonic()
     server.call("DELETE", f"/v1/jobs/{job_id}")
     server.wait(waiting, ("running", "done"))

@@ -117,8 +117,8 @@ def _simulation(instance: Instance, plan: Plan, cost_model: CostModel) -> Simula
 def time_words(seconds: float) -> str:
     """Seconds as people read them.
 
-    >>> time_words(0.05559), time_words(0.0)
-    ('55.59 ms', '0 ms')
+    >>> time_words(0.04368), time_words(0.0)
+    ('43.68 ms', '0 ms')
     """
     return milliseconds(1000 * seconds)
 
