@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,20 +18,20 @@ from stagewright.formulation.reduced_graph import ReducedGraph
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-CELLS = (0.02, 0.01, 0.005, 0.0025, 0.00125)
-"""Sizes of a cell in work, as parts of the period."""
+COARSE, FINE = 0.02, 0.001
+"""Sizes of a cell in work, as parts of the period: of the first table, and of the last."""
 PARAMETERS = 2.0
 """Size of a cell in all-reduce seconds, in sizes of a cell in work."""
 CLOSE = 0.25
 """A bound is looked for until it is known to a quarter of a cell."""
-AIM = 0.5
+AIMS = (0.5, 0.9)
 """Rows are promising if walks pass them at a period so far between the bound and the best plan."""
 BINS = 1000
 """Of the promising rows one is kept for each of so many steps of work and number of replicas."""
 ALONG = 5e-4
 """How close to the best over some ideals is close enough."""
-FINER = 4.0
-"""A grid of half the size takes about so many times as long."""
+FINER = 2.0
+"""A grid of half the size takes at least about so many times as long."""
 
 
 class TableSearch:
@@ -50,23 +52,26 @@ class TableSearch:
     def run(self) -> None:
         """Go on until a finer table would take longer than there is time, or is too large."""
         settings = self._bracket.settings
-        for cell in CELLS if self._total_s > 0 else ():
+        cell_s = COARSE * self._bracket.period_s
+        while self._total_s > 0 and cell_s >= FINE * self._bracket.period_s:
             began_s = settings.wall_s
-            table = self._table(cell)
+            table = self._table(cell_s)
             if table is None:
                 return
-            self._bound(table, cell)
+            self._bound(table, cell_s)
             taken_s = settings.wall_s - began_s
-            self._plan(table, settings.wall_s + taken_s)
+            close = max(ALONG, cell_s / (5 * self._bracket.period_s))
+            self._plan(table, settings.wall_s + taken_s, close)
             left_s = settings.time_limit_s - settings.wall_s
             if self._bracket.done or FINER * taken_s > left_s:
                 return
+            cell_s = min(cell_s / 2, COARSE * self._bracket.period_s)
 
-    def _table(self, cell: float) -> IdealTable | None:
+    def _table(self, cell_s: float) -> IdealTable | None:
         period_s = self._bracket.period_s
         grid = Grid(
-            work_s=cell * period_s,
-            parameter_bytes=PARAMETERS * cell * period_s / self._costs.sync_s_per_byte,
+            work_s=cell_s,
+            parameter_bytes=PARAMETERS * cell_s / self._costs.sync_s_per_byte,
             most_cut_bytes=self._costs.most_cut_bytes(period_s),
         )
         settings = self._bracket.settings
@@ -75,34 +80,37 @@ class TableSearch:
     def _walk(self, table: IdealTable, period_s: float) -> Walk:
         return Walk(table.windows, self._costs, period_s, self._total_s, self._total_bytes)
 
-    def _bound(self, table: IdealTable, cell: float) -> None:
+    def _bound(self, table: IdealTable, cell_s: float) -> None:
         """Refute what the table refutes."""
         bracket = self._bracket
         high_s = bracket.period_s
-        while high_s - bracket.bound_s > CLOSE * cell * bracket.period_s and not bracket.done:
+        while high_s - bracket.bound_s > CLOSE * cell_s and not bracket.done:
             trial_s = (bracket.bound_s + high_s) / 2
             if self._walk(table, trial_s).finishes():
                 high_s = trial_s
             else:
                 bracket.refute(trial_s)
 
-    def _plan(self, table: IdealTable, until_s: float) -> None:
+    def _plan(self, table: IdealTable, until_s: float, close: float) -> None:
         """Look for plans whose cuts are ideals of promising rows, or those of the best plan.
 
         Once at least, and on while plans get better and the clock has not reached ``until_s``.
         """
         bracket = self._bracket
         instance = bracket.problem.instance
-        while not bracket.done:
-            aim_s = bracket.bound_s + AIM * (bracket.period_s - bracket.bound_s)
+        for aim in itertools.chain(AIMS, itertools.repeat(AIMS[-1])):
+            if bracket.done:
+                return
+            aim_s = bracket.bound_s + aim * (bracket.period_s - bracket.bound_s)
             members = self._graph.layers(table.members(self._promising(table, aim_s)))
             if bracket.stages is not None:
                 members = np.concatenate([members, cuts_of(instance, bracket.stages)])
             search = FewestGpus(bracket.problem, family(instance, members), bracket.settings)
-            search.search(bracket.period_s, bracket.bound_s, ALONG)
+            search.search(bracket.period_s, bracket.bound_s, close)
             gained = 1 - search.period_s / bracket.period_s
             bracket.take(search)
-            if gained < ALONG or bracket.settings.wall_s > until_s:
+            late = bracket.settings.wall_s > until_s
+            if late or (aim == AIMS[-1] and gained < close):
                 return
 
     def _promising(self, table: IdealTable, period_s: float) -> Indices:
