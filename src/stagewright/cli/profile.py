@@ -19,6 +19,7 @@ from stagewright.cli.carry_over import (
     look_up,
     show,
 )
+from stagewright.cli.network import Network, measure_network, network_options
 from stagewright.cli.option_types import Command
 from stagewright.cli.options import json_option, take
 from stagewright.model.errors import InputError
@@ -137,6 +138,7 @@ class Argument(click.ParamType[tuple[str, str]]):
     help="Of weights, inputs and dropout.",
 )
 @carry_over_options
+@network_options
 @json_option
 def profile_command(
     model: str | None,
@@ -165,8 +167,17 @@ def profile_command(
     stagewright profile model:build --input data:minibatch -o graph.txt
     stagewright profile nets/model.py:Net --arg width=32 --input data:clouds -o graph.txt
     stagewright profile --from graph.txt --measured-on V100 --as A100,H100
+    stagewright profile --network --cluster cluster.yaml -o measured.yaml
     """
     carrying: CarryOver = take(CarryOver, values)
+    network: Network = take(Network, values)
+    if network.network:
+        if model is not None or factory is not None or carrying.measured is not None:
+            raise InputError("--network measures links alone: leave MODULE:FACTORY and --from out")
+        measure_network(network, device, repeats, warm_up, output, as_json)
+        return
+    if network.cluster is not None or network.cores is not None:
+        raise InputError("--cluster and --cores go with --network, which measures links")
     if carrying.measured is not None:
         if model is not None or factory is not None:
             raise InputError("--from carries over what was measured: leave MODULE:FACTORY out")

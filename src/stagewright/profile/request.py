@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from stagewright.model.profile_document import ProfileDocument
+from stagewright.profile.link_document import MeasuredLink
 
 Precision = Literal["as-made", "float32", "float64", "float16", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("as-made", "float32", "float64", "float16", "bfloat16")
@@ -87,7 +88,17 @@ class Answer(_Message):
     document: ProfileDocument
 
 
+class LinksAnswer(_Message):
+    """The links are measured."""
+
+    kind: Literal["links"] = "links"
+    links: tuple[MeasuredLink, ...]
+
+
+Content = Note | Progress | Failure | Answer | LinksAnswer
+
+
 class Message(BaseModel):
     """One line from the measuring process."""
 
-    content: Annotated[Note | Progress | Failure | Answer, Field(discriminator="kind")]
+    content: Annotated[Content, Field(discriminator="kind")]
