@@ -153,9 +153,7 @@ def _write(
             source=source,
             hint="Start a rank on each server with torchrun, in the order of the file",
         )
-    found = [
-        (x.servers, Link(x.latency_s, x.bandwidth_bytes_per_s)) for x in links
-    ]
+    found = [(x.servers, Link(x.latency_s, x.bandwidth_bytes_per_s)) for x in links]
     updated = with_links(
         stated,
         inside={names[s]: link for (s, t), link in found if s == t},

@@ -116,6 +116,12 @@ class Argument(click.ParamType[tuple[str, str]]):
     "thread had]",
 )
 @click.option(
+    "--shared-core",
+    is_flag=True,
+    help="With --threads 1: another program uses this core all the time, so charge each layer its "
+    "share of the real time.",
+)
+@click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
     default=PRECISIONS[0],
@@ -151,6 +157,7 @@ def profile_command(
     warm_up: int,
     device: str,
     threads: int | None,
+    shared_core: bool,
     precision: Precision,
     layers: tuple[str, ...],
     seed: int,
@@ -199,6 +206,7 @@ def profile_command(
         input_arguments=dict(input_arguments),
         device=device,
         threads=threads,
+        shared_core=shared_core,
         repeats=repeats,
         warm_up=warm_up,
         minibatches=minibatches,

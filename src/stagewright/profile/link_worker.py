@@ -70,9 +70,7 @@ def _measured(request: LinkRequest) -> Iterator[MeasuredLink]:
         dist.destroy_process_group()
 
 
-def _links(
-    servers: list[list[int]], backend: str, request: LinkRequest
-) -> Iterator[MeasuredLink]:
+def _links(servers: list[list[int]], backend: str, request: LinkRequest) -> Iterator[MeasuredLink]:
     """Measure link by link, so that none disturbs another: first inside servers, then between."""
     rank = dist.get_rank()
     for server, ranks in enumerate(servers):

@@ -32,6 +32,8 @@ class Request(_Message):
         ``cpu``, ``cuda`` or ``cuda:N``.
     threads
         Threads of torch, or None for as many as it takes by itself.
+    shared_core
+        Whether the thread shares its core for good, so that real time is what counts.
     repeats, warm_up, minibatches
         How often.
     precision
@@ -48,6 +50,7 @@ class Request(_Message):
     input_arguments: dict[str, str] = {}
     device: str = "cpu"
     threads: Positive | None = None
+    shared_core: bool = False
     repeats: Positive = 10
     warm_up: Annotated[int, Field(ge=0, le=100_000)] = 3
     minibatches: Positive = 1
