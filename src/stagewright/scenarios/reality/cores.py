@@ -34,7 +34,7 @@ def two_cores() -> tuple[int, int]:
 
 @contextmanager
 def on_core(core: int) -> Iterator[None]:
-    """Keep this process, and the processes that it starts meanwhile, on one core."""
+    """Keep this thread, and the processes that it starts meanwhile, on one core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,13 +27,11 @@ class Candidate:
 
     @property
     def stages(self) -> str:
-        """Its stages in short: ``24 layers on core | 29 on core``."""
+        """Its stages in short, with the number of their layers: ``24 core0 | 29 core1``."""
         groups = self.planned.problem.instance.cluster.groups
         return " | ".join(
-            f"{len(stage.nodes)} on "
-            + " + ".join(
-                f"{group.gpu}×{n}" for group, n in zip(groups, stage.replicas, strict=True) if n
-            )
+            f"{len(stage.nodes)} "
+            + " + ".join(g.gpu for g, n in zip(groups, stage.replicas, strict=True) if n)
             for stage in self.planned.plan.stages
         )
 
@@ -63,18 +62,12 @@ def _shape(planned: Planned) -> list[tuple[frozenset[str], Sequence[int]]]:
 
 
 def _cuts(problem: Problem) -> Iterator[Planned]:
-    """Yield every plan of two stages that cuts a topological order once, a GPU each."""
+    """Yield every plan of two stages that cuts a topological order once, each on one type."""
     instance = problem.instance
     groups = instance.cluster.groups
     order = topological_orders(instance)[0]
     names = [instance.nodes[v] for v in order]
-    one_each = [
-        (g, h)
-        for g in range(len(groups))
-        for h in range(len(groups))
-        if g != h or groups[g].count > 1
-    ]
-    for g, h in one_each:
+    for g, h in itertools.permutations(range(len(groups)), 2):
         for at in range(1, len(names)):
             halves = ((names[:at], g), (names[at:], h))
             stages = [

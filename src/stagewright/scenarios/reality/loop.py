@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,9 @@ from stagewright.profile.link_document import MeasuredLink
 from stagewright.scenarios.reality.cores import half_speed
 from stagewright.scenarios.reality.cuts import Candidate, candidates
 from stagewright.scenarios.reality.measured import (
-    FULL,
+    EQUAL,
     HALF,
+    MIXED,
     Effort,
     measure_layers,
     write_cluster,
@@ -23,7 +24,9 @@ from stagewright.scenarios.reality.measured import (
 from stagewright.scenarios.reality.rounds import Round, Runner, running
 from stagewright.scenarios.reality.verdict import Row
 
-CLUSTERS = {"two equal cores": (FULL, FULL), "a core and half a core": (FULL, HALF)}
+CLUSTERS = {"two equal cores": EQUAL, "a core and half a core": MIXED}
+
+SEARCH = Settings(workers=2, time_limit_s=30.0)
 
 QUIET = 0.05
 """Share of its cores that other programs may have in a round that counts as undisturbed."""
@@ -68,38 +71,34 @@ def close_loop(
     """
     for network in networks:
         for cluster in clusters:
-            gpus = CLUSTERS[cluster]
-            place = folder / network / "-".join(gpus)
-            for gpu in dict.fromkeys(gpus):
-                tell(f"{network}: profiling on a {gpu}")
-                measure_layers(network, cores[gpus.index(gpu)], gpu, place, effort)
-            instance = load_instance(read_cluster(write_cluster(gpus, link, place)))
-            problem = Problem(instance, Topology(overlap=False))
-            tell(f"{network}: planning for {cluster}")
-            plans = candidates(problem, Settings(workers=2, time_limit_s=30))
+            placed = dict(zip(CLUSTERS[cluster], cores, strict=True))
+            place = folder / network / "-".join(placed)
+            tell(f"{network}: profiling on {cluster}")
+            measure_layers(network, placed, place, effort)
+            instance = load_instance(read_cluster(write_cluster(placed, link, place)))
+            tell(f"{network}: planning")
+            plans = candidates(Problem(instance, Topology(overlap=False)), SEARCH)
+            tell(f"{network}: running {len(plans)} plans in turns")
             with ExitStack() as stack:
-                if HALF in gpus:
-                    stack.enter_context(half_speed(cores[gpus.index(HALF)]))
-                tell(f"{network}: running {len(plans)} plans in turns on {cluster}")
-                rows = _in_turns(plans, network, gpus, cores, place, effort)
+                if HALF in placed:
+                    stack.enter_context(half_speed(placed[HALF]))
+                rows = _in_turns(plans, network, placed, place, effort)
             yield Outcome(network, cluster, rows)
 
 
 def _in_turns(
     plans: Sequence[Candidate],
     network: str,
-    gpus: tuple[str, str],
-    cores: tuple[int, int],
+    cores: Mapping[str, int],
     folder: Path,
     effort: Effort,
 ) -> tuple[Row, ...]:
     """Run a round of every plan, and again; the first round warms up and does not count."""
-    by_type = {gpu: [c for c, g in zip(cores, gpus, strict=True) if g == gpu] for gpu in gpus}
     most = 1 + effort.rounds * effort.tries
     found: list[list[Round]] = [[] for _ in plans]
     with ExitStack() as stack:
         runners = [
-            stack.enter_context(running(x.planned, network, by_type, folder / f"plan{k}", most))
+            stack.enter_context(running(x.planned, network, cores, folder / f"plan{k}", most))
             for k, x in enumerate(plans)
         ]
         for runner in runners:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,11 @@ from stagewright.profile.request import Request
 from stagewright.scenarios.reality import feeds
 from stagewright.scenarios.reality.cores import half_speed, on_core
 
-FULL, HALF = "core", "half-core"
-"""What the two kinds of GPU are called: a core alone, and one that a competitor has half of."""
+EQUAL, MIXED = ("core0", "core1"), ("core0", "half-core1")
+"""What the two GPUs are called. Cores of one machine are not quite alike, so each is a type with a
+profile of its own. Of half a core a competitor has the other half."""
+
+HALF = MIXED[1]
 
 FEEDS = f"{feeds.__name__}."
 
@@ -39,7 +43,7 @@ class Effort:
         How often a round is run at most, where other programs disturb it.
     """
 
-    repeats: int = 9
+    repeats: int = 7
     rounds: int = 5
     tries: int = 3
 
@@ -50,18 +54,29 @@ def measure_network(cores: Sequence[int], effort: Effort) -> MeasuredLink:
     return link
 
 
-def measure_layers(network: str, core: int, gpu: str, folder: Path, effort: Effort) -> Path:
-    """Profile a network on a core and write the profile as ``GPU.txt``.
+def measure_layers(network: str, cores: Mapping[str, int], folder: Path, effort: Effort) -> None:
+    """Profile a network on each GPU and write the profiles as ``GPU.txt``.
+
+    All are measured at the same time: cores that work together share caches and memory.
 
     Parameters
     ----------
     network
         Name of a module of ``feeds``.
-    core, gpu
-        Where, and what it stands for; a competitor runs there if that is the half core.
+    cores
+        Core of each GPU.
     folder
         Where to write.
     """
+    with ThreadPoolExecutor() as pool:
+        measuring = {
+            gpu: pool.submit(_profiled, network, gpu, core, effort) for gpu, core in cores.items()
+        }
+        for gpu, document in measuring.items():
+            _write(document.result(), folder, f"{gpu}.txt")
+
+
+def _profiled(network: str, gpu: str, core: int, effort: Effort) -> ProfileDocument:
     request = Request(
         model=f"{FEEDS}{network}:network",
         input=f"{FEEDS}{network}:minibatch",
@@ -75,26 +90,24 @@ def measure_layers(network: str, core: int, gpu: str, folder: Path, effort: Effo
         if gpu == HALF:
             stack.enter_context(half_speed(core))
         stack.enter_context(on_core(core))
-        document = profile(request, _ignore, _ignore)
-    return _write(document, folder, f"{gpu}.txt")
+        return profile(request, _ignore, _ignore)
 
 
 def _ignore(*_: object) -> None:
     """Hear a note, or how far it is."""
 
 
-def _write(document: ProfileDocument, folder: Path, name: str) -> Path:
-    text, _ = write_files(
+def _write(document: ProfileDocument, folder: Path, name: str) -> None:
+    write_files(
         folder,
         {
             name: format_profile(document.graph(Path(name).stem)),
             document_path(Path(name)).name: document.dumps(),
         },
     )
-    return text
 
 
-def write_cluster(gpus: Sequence[str], link: MeasuredLink, folder: Path) -> Path:
+def write_cluster(gpus: Iterable[str], link: MeasuredLink, folder: Path) -> Path:
     """Write ``cluster.yaml``: one server whose GPUs are cores, with the measured link."""
     measured = Link(link.latency_s, link.bandwidth_bytes_per_s)
     stated = ClusterText.model_validate(
@@ -103,10 +116,7 @@ def write_cluster(gpus: Sequence[str], link: MeasuredLink, folder: Path) -> Path
                 {
                     "name": "Server0",
                     "bandwidth_bytes_per_s": measured.bandwidth_bytes_per_s,
-                    "gpus": [
-                        {"gpu": gpu, "count": gpus.count(gpu), "profile": f"{gpu}.txt"}
-                        for gpu in dict.fromkeys(gpus)
-                    ],
+                    "gpus": [{"gpu": gpu, "count": 1, "profile": f"{gpu}.txt"} for gpu in gpus],
                 }
             ]
         }

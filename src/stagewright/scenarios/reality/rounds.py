@@ -123,7 +123,7 @@ class Runner:
 
 @contextmanager
 def running(
-    planned: Planned, network: str, cores: Mapping[str, Sequence[int]], folder: Path, rounds: int
+    planned: Planned, network: str, cores: Mapping[str, int], folder: Path, rounds: int
 ) -> Iterator[Runner]:
     """Write a plan and its package, start it, and end it after this.
 
@@ -134,7 +134,7 @@ def running(
     network
         Name of a module of ``feeds``.
     cores
-        Cores that stand for each type of GPU.
+        Core of each GPU.
     folder
         Where to write.
     rounds
@@ -169,12 +169,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _cores_by_rank(planned: Planned, cores: Mapping[str, Sequence[int]]) -> list[int]:
-    """Return the core of each rank: a free one of the type that the plan has there."""
-    free = {gpu: list(x) for gpu, x in cores.items()}
-    found: dict[int, int] = {}
-    for stage in planned.document().stages:
-        gpus = [x.gpu for x in stage.replicas for _ in range(x.count)]
-        for rank, gpu in zip(stage.ranks, gpus, strict=True):
-            found[rank] = free[gpu].pop(0)
+def _cores_by_rank(planned: Planned, cores: Mapping[str, int]) -> list[int]:
+    """Return the core of each rank; every GPU is a type of its own."""
+    found = {
+        rank: cores[replica.gpu]
+        for stage in planned.document().stages
+        for rank, replica in zip(stage.ranks, stage.replicas, strict=True)
+    }
     return [found[rank] for rank in sorted(found)]
