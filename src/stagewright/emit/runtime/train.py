@@ -73,8 +73,8 @@ def arguments() -> argparse.Namespace:
         "--under-way",
         type=int,
         default=0,
-        help="with schedule own: microbatches that each cut may have under way, so that "
-        "stages do not wait for transfers; each takes the memory of one more",
+        help="with schedule own: microbatches that each cut may have under way, so "
+        "that no stage waits for transfers; each takes the memory of one more",
     )
     parser.add_argument(
         "--times",

@@ -12,8 +12,14 @@ from stagewright.model.errors import InputError
 
 NEEDED = 2
 
-COMPETITOR = "import os; os.sched_setaffinity(0, {%d})\nwhile True: pass"
-"""A program that always has something to do. The scheduler deals a core out in equal shares."""
+COMPETITOR = """\
+import os
+os.sched_setaffinity(0, {%d})
+while os.getppid() == %d:
+    pass
+"""
+"""A program that always has something to do, as long as its parent lives. The scheduler deals a
+core out in equal shares."""
 
 
 def two_cores() -> tuple[int, int]:
@@ -47,7 +53,7 @@ def on_core(core: int) -> Iterator[None]:
 def half_speed(core: int) -> Iterator[None]:
     """Let another program have half of a core."""
     process = subprocess.Popen(  # noqa: S603 - our own few words
-        [sys.executable, "-c", COMPETITOR % core], start_new_session=True
+        [sys.executable, "-c", COMPETITOR % (core, os.getpid())]
     )
     try:
         yield

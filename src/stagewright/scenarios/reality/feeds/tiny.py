@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import nn
 
@@ -15,6 +17,7 @@ def network() -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4))
 
 
+@cache
 def minibatch(number: int) -> tuple[torch.Tensor]:
     """Return noise, shape (4, 16, 48, 48)."""
     return (torch.randn(4, 16, 48, 48, generator=torch.Generator().manual_seed(number)),)
