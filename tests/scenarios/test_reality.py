@@ -123,7 +123,7 @@ def problem(times: list[float], slower: float, parameters: float = 0.0) -> Probl
 
 
 def test_plans_to_run_are_the_chosen_one_those_by_hand_and_two_worse():
-    found = candidates(problem([10.0] * 20, 2.0, 1e7), Settings(workers=1))
+    found = candidates(problem([10.0] * 20, 2.0, 1e7), Settings(workers=1), 1e9)
     assert [x.kind for x in found] == [
         Kind.SINGLE,
         Kind.DATA_PARALLEL,
@@ -138,14 +138,14 @@ def test_plans_to_run_are_the_chosen_one_those_by_hand_and_two_worse():
 
 
 def test_a_chosen_plan_that_is_one_by_hand_comes_once():
-    found = candidates(problem([10.0] * 8, 1.0), Settings(workers=1))
+    found = candidates(problem([10.0] * 8, 1.0), Settings(workers=1), 1e9)
     kinds = [x.kind for x in found]
     assert kinds == [Kind.SINGLE, Kind.CHOSEN, Kind.WORSE, Kind.WORSE]
     assert found[1].stages == "8 core0 + core1"
 
 
 def test_ranks_run_on_the_cores_of_their_gpus():
-    found = candidates(problem([10.0] * 20, 2.0, 1e7), Settings(workers=1))
+    found = candidates(problem([10.0] * 20, 2.0, 1e7), Settings(workers=1), 1e9)
     cores = {"core0": 4, "core1": 7}
     by_kind = {x.kind: _cores_by_rank(x.planned, cores) for x in found}
     assert by_kind[Kind.SINGLE] == [4]

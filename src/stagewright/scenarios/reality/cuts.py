@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,10 +21,11 @@ WORSE = (1.3, 1.6)
 
 @dataclass(frozen=True)
 class Candidate:
-    """A plan to run, and what it is there for."""
+    """A plan to run, what it is there for, and the seconds per minibatch to expect of it."""
 
     kind: Kind
     planned: Planned
+    predicted_s: float
 
     @property
     def stages(self) -> str:
@@ -36,25 +38,50 @@ class Candidate:
         )
 
 
-def candidates(problem: Problem, settings: Settings) -> tuple[Candidate, ...]:
+def candidates(
+    problem: Problem, settings: Settings, all_reduce_bytes_per_s: float
+) -> tuple[Candidate, ...]:
     """Return single GPU, data-parallel, the plan of ``cpsat``, and two worse cuts.
 
     If the chosen plan is one of the first two it comes once, as the chosen one.
+
+    Parameters
+    ----------
+    problem, settings
+        What is to be planned, and how long to search.
+    all_reduce_bytes_per_s
+        Bandwidth at which an all-reduce was measured to move its bytes; see :func:`_predicted_s`.
     """
     chosen = plan_with_baselines("cpsat", problem, settings)
-    by_hand = [
-        Candidate(kind, run_planner(planner, problem, settings))
-        for kind, planner in ((Kind.SINGLE, "single-gpu"), (Kind.DATA_PARALLEL, "data-parallel"))
-    ]
-    found = [x for x in by_hand if _shape(x.planned) != _shape(chosen)]
-    found.append(Candidate(Kind.CHOSEN, chosen))
+    single, parallel = (
+        run_planner(name, problem, settings) for name in ("single-gpu", "data-parallel")
+    )
+    by_hand = ((Kind.SINGLE, single), (Kind.DATA_PARALLEL, parallel))
+    found = [(kind, x) for kind, x in by_hand if _shape(x) != _shape(chosen)]
+    found.append((Kind.CHOSEN, chosen))
     cuts = list(_cuts(problem))
     for factor in WORSE:
         aim = factor * chosen.evaluation.period_s
         cut = min(cuts, key=lambda x: abs(x.evaluation.period_s - aim))
         cuts.remove(cut)
-        found.append(Candidate(Kind.WORSE, cut))
-    return tuple(found)
+        found.append((Kind.WORSE, cut))
+    return tuple(Candidate(k, x, _predicted_s(x, all_reduce_bytes_per_s)) for k, x in found)
+
+
+def _predicted_s(planned: Planned, all_reduce_bytes_per_s: float) -> float:
+    """Return the period of a plan; that of a replicated stage with the bandwidth of all-reduces.
+
+    A cluster file states one bandwidth inside a server. gloo's all-reduce is slower than its
+    messages, and a plan of one stage sends no others.
+    """
+    problem, plan = planned.problem, planned.plan
+    if len(plan.stages) > 1:
+        return planned.evaluation.period_s
+    cluster = dataclasses.replace(
+        problem.instance.cluster, bandwidth_bytes_per_s=((all_reduce_bytes_per_s,),)
+    )
+    instance = dataclasses.replace(problem.instance, cluster=cluster)
+    return evaluate(instance, plan, problem.cost_model).period_s
 
 
 def _shape(planned: Planned) -> list[tuple[frozenset[str], Sequence[int]]]:

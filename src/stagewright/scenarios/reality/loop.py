@@ -77,13 +77,18 @@ def close_loop(
             measure_layers(network, placed, place, effort)
             instance = load_instance(read_cluster(write_cluster(placed, link, place)))
             tell(f"{network}: planning")
-            plans = candidates(Problem(instance, Topology(overlap=False)), SEARCH)
+            problem = Problem(instance, Topology(overlap=False))
+            plans = candidates(problem, SEARCH, _all_reduce(link))
             tell(f"{network}: running {len(plans)} plans in turns")
             with ExitStack() as stack:
                 if HALF in placed:
                     stack.enter_context(half_speed(placed[HALF]))
                 rows = _in_turns(plans, network, placed, place, effort)
             yield Outcome(network, cluster, rows)
+
+
+def _all_reduce(link: MeasuredLink) -> float:
+    return link.all_reduce_bytes_per_s or link.bandwidth_bytes_per_s
 
 
 def _in_turns(
@@ -110,7 +115,7 @@ def _in_turns(
         Row(
             x.kind,
             x.stages,
-            x.planned.evaluation.period_s,
+            x.predicted_s,
             tuple(r.period_s for r in rounds),
             max(r.others for r in rounds),
         )

@@ -12,7 +12,7 @@ from stagewright.scenarios.models import minkvgg16_bn
 from stagewright.scenarios.reality import gate
 from stagewright.scenarios.reality.feeds import number_of
 
-SIZES = minkvgg16_bn.Sizes(clouds=8, points=1_500, voxel=0.04, width=32, hidden=512)
+SIZES = minkvgg16_bn.Sizes(clouds=4, points=1_500, voxel=0.05, width=32, hidden=512)
 
 
 def network() -> nn.Module:

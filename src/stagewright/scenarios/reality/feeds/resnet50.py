@@ -11,7 +11,7 @@ from stagewright.scenarios.models import resnet50
 from stagewright.scenarios.reality import gate
 from stagewright.scenarios.reality.feeds import number_of
 
-SIZES = resnet50.Sizes(batch=4, image=64, width=48, classes=100)
+SIZES = resnet50.Sizes(batch=4, image=64, width=32, classes=100)
 
 
 def network() -> nn.Module:
