@@ -75,7 +75,7 @@ def _links(servers: list[list[int]], backend: str, request: LinkRequest) -> Iter
     rank = dist.get_rank()
     for server, ranks in enumerate(servers):
         if len(ranks) > 1:
-            times = ping_pong(*ranks[:2], request) if rank in ranks[:2] else ()
+            times = ping_pong(ranks[0], ranks[1], request) if rank in ranks[:2] else ()
             reduced = all_reduce(ranks, request)
             found = _first_knows((times, reduced), ranks[0])
             if rank == 0:
