@@ -14,7 +14,9 @@ FOLDER = "STAGEWRIGHT_REALITY_GATE"
 STEPS = "STAGEWRIGHT_REALITY_STEPS"
 """Environment of the processes: the folder of the files, and the steps in a round."""
 
-POLL_S = 0.01
+POLL_S = 0.2
+"""Seconds between two looks. More often, the waiting processes take a visible share of the cores
+from the one whose turn it is."""
 
 
 def environment(folder: Path, steps: int) -> dict[str, str]:
