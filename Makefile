@@ -14,7 +14,7 @@ OUT ?= out/package
 NAME ?= Partitioned
 ARCH ?= partitioned
 
-.PHONY: help plan compare emit minkowski profiles test check bench docs clean
+.PHONY: help plan compare emit minkowski profiles test check bench reality docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -50,6 +50,9 @@ check: $(VENV)/.check ## Lint, types, import contracts, and docs against the cod
 
 bench: $(VENV)/.plan ## Set cpsat against the sample clusters: period, bound, gap, seconds
 	@$(BIN)/stagewright bench $(ARGS)
+
+reality: $(VENV)/.plan $(VENV)/.minkowski ## Run plans on two cores of this machine: predicted beside measured
+	@$(BIN)/python -m stagewright.scenarios.reality $(ARGS)
 
 docs: $(VENV)/.check ## Write docs/cli.md again from the code
 	$(BIN)/python -m stagewright.cli.reference docs/cli.md

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -179,6 +180,23 @@ def test_sparse_tensors(stages, ranks, count, tmp_path):
 
 
 @pytest.mark.slow
+def test_times_are_written_and_more_under_way_changes_no_loss(tmp_path):
+    folder = package(without_dropout(residual()), 2, None, tmp_path / "net", DENSE_DATA)
+    options = ("--steps", "2", "--microbatches", "5", "--schedule", "own")
+    expected = losses(train(folder, *options, ranks=2))
+    more = ("--under-way", "1", "--times", "times.jsonl")
+    assert losses(train(folder, *options, *more, ranks=2)) == pytest.approx(expected, rel=1e-6)
+    lines = (tmp_path / "times.jsonl").read_text().splitlines()
+    found = [json.loads(x) for x in lines]
+    assert [x["step"] for x in found] == [0, 1]
+    for x in found:
+        starts = x["forward_starts_s"]
+        assert len(starts) == 5
+        assert 0 <= starts[0] <= starts[-1] < x["gradients_s"]
+        assert x["update_s"] > 0
+
+
+@pytest.mark.slow
 def test_lengths_and_tokens_cross_cuts(tmp_path):
     check(package(sequence(), 3, None, tmp_path / "net", SEQUENCE_DATA), 3)
 
@@ -208,13 +226,17 @@ def test_the_wrong_number_of_ranks_is_an_error(tmp_path):
     assert "the plan has 3 ranks: torchrun --nproc-per-node=3" in done.stderr
 
 
-def orders(counts: list[int], microbatches: int) -> dict[tuple[int, int], list[tuple[str, int]]]:
+def orders(
+    counts: list[int], microbatches: int, under_way: int = 0
+) -> dict[tuple[int, int], list[tuple[str, int]]]:
     ranks, free = [], 0
     for count in counts:
         ranks.append(tuple(range(free, free + count)))
         free += count
     return {
-        (stage, copy): pipeline.one_f_one_b(pipeline.Place(stage, copy, tuple(ranks)), microbatches)
+        (stage, copy): pipeline.one_f_one_b(
+            pipeline.Place(stage, copy, tuple(ranks)), microbatches, under_way
+        )
         for stage, count in enumerate(counts)
         for copy in range(count)
     }
@@ -231,10 +253,20 @@ def test_the_order_of_three_stages():
     assert text(2) == "F0 B0 F1 B1 F2 B2 F3 B3"
 
 
-@given(counts=st.lists(st.integers(1, 5), min_size=1, max_size=6), microbatches=st.integers(1, 30))
-def test_every_order_runs_to_its_end_within_its_memory(counts, microbatches):
+def test_one_more_under_way_at_each_cut():
+    order = orders([1, 1, 1], 6, under_way=1)
+    ahead = [[kind for kind, _ in order[k, 0]].index("B") for k in range(3)]
+    assert ahead == [5, 3, 1]
+
+
+@given(
+    counts=st.lists(st.integers(1, 5), min_size=1, max_size=6),
+    microbatches=st.integers(1, 30),
+    under_way=st.integers(0, 3),
+)
+def test_every_order_runs_to_its_end_within_its_memory(counts, microbatches, under_way):
     """Play all ranks: each does its next entry as soon as what it waits for has been sent."""
-    planned = orders(counts, microbatches)
+    planned = orders(counts, microbatches, under_way)
     waiting = {place: order[::-1] for place, order in planned.items()}
     sent: set[tuple[str, int, int]] = set()
     last = len(counts) - 1
@@ -260,4 +292,5 @@ def test_every_order_runs_to_its_end_within_its_memory(counts, microbatches):
         for kind, _ in order:
             held += 1 if kind == "F" else -1
             most = max(most, held)
-        assert most <= -(-sum(counts[stage:]) // counts[stage])
+        later = counts[stage:]
+        assert most <= -(-(sum(later) + under_way * (len(later) - 1)) // counts[stage])

@@ -19,6 +19,7 @@ from stagewright.cli.carry_over import (
     look_up,
     show,
 )
+from stagewright.cli.network import Network, measure_network, network_options
 from stagewright.cli.option_types import Command
 from stagewright.cli.options import json_option, take
 from stagewright.model.errors import InputError
@@ -115,6 +116,12 @@ class Argument(click.ParamType[tuple[str, str]]):
     "thread had]",
 )
 @click.option(
+    "--shared-core",
+    is_flag=True,
+    help="With --threads 1: another program uses this core all the time, so charge each layer its "
+    "share of the real time.",
+)
+@click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
     default=PRECISIONS[0],
@@ -137,6 +144,7 @@ class Argument(click.ParamType[tuple[str, str]]):
     help="Of weights, inputs and dropout.",
 )
 @carry_over_options
+@network_options
 @json_option
 def profile_command(
     model: str | None,
@@ -149,6 +157,7 @@ def profile_command(
     warm_up: int,
     device: str,
     threads: int | None,
+    shared_core: bool,
     precision: Precision,
     layers: tuple[str, ...],
     seed: int,
@@ -165,8 +174,17 @@ def profile_command(
     stagewright profile model:build --input data:minibatch -o graph.txt
     stagewright profile nets/model.py:Net --arg width=32 --input data:clouds -o graph.txt
     stagewright profile --from graph.txt --measured-on V100 --as A100,H100
+    stagewright profile --network --cluster cluster.yaml -o measured.yaml
     """
     carrying: CarryOver = take(CarryOver, values)
+    network: Network = take(Network, values)
+    if network.network:
+        if model is not None or factory is not None or carrying.measured is not None:
+            raise InputError("--network measures links alone: leave MODULE:FACTORY and --from out")
+        measure_network(network, device, repeats, warm_up, output, as_json)
+        return
+    if network.cluster is not None or network.cores is not None:
+        raise InputError("--cluster and --cores go with --network, which measures links")
     if carrying.measured is not None:
         if model is not None or factory is not None:
             raise InputError("--from carries over what was measured: leave MODULE:FACTORY out")
@@ -188,6 +206,7 @@ def profile_command(
         input_arguments=dict(input_arguments),
         device=device,
         threads=threads,
+        shared_core=shared_core,
         repeats=repeats,
         warm_up=warm_up,
         minibatches=minibatches,

@@ -39,6 +39,7 @@ class _Gpus(_Part):
 class _Server(_Part):
     name: Name
     bandwidth_bytes_per_s: Bandwidth
+    latency_s: Latency = 0.0
     gpus: Annotated[list[_Gpus], Field(min_length=1)]
 
 
@@ -157,7 +158,7 @@ def _links(
 
     def link(s: int, t: int) -> tuple[float, float]:
         if s == t:
-            return parsed.servers[s].bandwidth_bytes_per_s, 0.0
+            return parsed.servers[s].bandwidth_bytes_per_s, parsed.servers[s].latency_s
         pair = pairs.get(frozenset((names[s], names[t])))
         if pair is not None:
             return pair.bandwidth_bytes_per_s, pair.latency_s

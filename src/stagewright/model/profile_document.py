@@ -127,7 +127,7 @@ class Measurement(_Part):
     """
 
     capture: Name
-    clock: Literal["thread", "wall", "cuda-events"]
+    clock: Literal["thread", "shared", "wall", "cuda-events"]
     warm_up: int
     repeats: int
     minibatches: int

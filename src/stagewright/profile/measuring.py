@@ -55,7 +55,7 @@ class Measuring:
         captured = capture(self.model, first, Leaves(self.request.layers), self._tell)
         nodes = make_nodes(captured.recording, captured.values)
         self._report(nodes)
-        clock = clock_for(self.device)
+        clock = clock_for(self.device, shared_core=self.request.shared_core)
         correction = calibrate(clock, self.device)
         runs = [
             self._minibatch(k, captured, nodes, clock, correction)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from stagewright.model.profile_document import ProfileDocument
+from stagewright.profile.link_document import MeasuredLink
 
 Precision = Literal["as-made", "float32", "float64", "float16", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("as-made", "float32", "float64", "float16", "bfloat16")
@@ -31,6 +32,8 @@ class Request(_Message):
         ``cpu``, ``cuda`` or ``cuda:N``.
     threads
         Threads of torch, or None for as many as it takes by itself.
+    shared_core
+        Whether the thread shares its core for good, so that real time is what counts.
     repeats, warm_up, minibatches
         How often.
     precision
@@ -47,6 +50,7 @@ class Request(_Message):
     input_arguments: dict[str, str] = {}
     device: str = "cpu"
     threads: Positive | None = None
+    shared_core: bool = False
     repeats: Positive = 10
     warm_up: Annotated[int, Field(ge=0, le=100_000)] = 3
     minibatches: Positive = 1
@@ -87,7 +91,17 @@ class Answer(_Message):
     document: ProfileDocument
 
 
+class LinksAnswer(_Message):
+    """The links are measured."""
+
+    kind: Literal["links"] = "links"
+    links: tuple[MeasuredLink, ...]
+
+
+Content = Note | Progress | Failure | Answer | LinksAnswer
+
+
 class Message(BaseModel):
     """One line from the measuring process."""
 
-    content: Annotated[Note | Progress | Failure | Answer, Field(discriminator="kind")]
+    content: Annotated[Content, Field(discriminator="kind")]

@@ -14,13 +14,13 @@ import torch
 
 from stagewright.model.errors import InputError, NetworkError
 from stagewright.profile.measuring import Measuring
-from stagewright.profile.request import Answer, Failure, Message, Note, Progress, Request
+from stagewright.profile.request import Answer, Content, Failure, Message, Request
 
 
 def main(descriptor: int) -> None:
     """Do what standard input asks for."""
     request = Request.model_validate_json(sys.stdin.readline())
-    channel = _Channel(descriptor)
+    channel = Channel(descriptor)
     sys.stdout = sys.stderr
     try:
         document = Measuring(request, channel.send).document()
@@ -44,13 +44,13 @@ def _placed(error: InputError) -> str:
     return error.message if error.source is None else f"{error.source}: {error.message}"
 
 
-class _Channel:
+class Channel:
     """Sends messages, one line each."""
 
     def __init__(self, descriptor: int) -> None:
         self._stream = os.fdopen(descriptor, "w", encoding="utf-8", buffering=1)
 
-    def send(self, content: Note | Progress | Failure | Answer) -> None:
+    def send(self, content: Content) -> None:
         """Send one message."""
         self._stream.write(Message(content=content).model_dump_json(by_alias=True) + "\n")
         self._stream.flush()

@@ -8,6 +8,7 @@ microbatches.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -74,16 +75,21 @@ class Place:
         return members[microbatch % len(members)]
 
 
-def one_f_one_b(place: Place, microbatches: int) -> list[tuple[str, int]]:
+def one_f_one_b(
+    place: Place, microbatches: int, under_way: int = 0
+) -> list[tuple[str, int]]:
     """Return what a rank does in a step: ``("F", 0), ("F", 1), ("B", 0), …``.
 
     A copy of stage k first runs forward as often as there are ranks from stage k on for
     each copy of k, then backward and forward in turn. Fewer would leave later stages
-    idle, more would only hold memory.
+    idle. Where transfers take time, ``under_way`` more at each cut keep the stages busy
+    meanwhile, and hold that much more memory.
     """
     copies = len(place.ranks[place.stage])
     mine = range(place.replica, microbatches, copies)
-    ahead = -(-sum(len(members) for members in place.ranks[place.stage :]) // copies)
+    later = place.ranks[place.stage :]
+    at_once = sum(len(members) for members in later) + under_way * (len(later) - 1)
+    ahead = -(-at_once // copies)
     order: list[tuple[str, int]] = [("F", k) for k in mine[:ahead]]
     for done, microbatch in enumerate(mine):
         order.append(("B", microbatch))
@@ -111,6 +117,14 @@ class Pipeline:
         Where the stage lives.
     microbatches
         How many a step has.
+    under_way
+        How many of them may be under way at each cut; see :func:`one_f_one_b`.
+
+    Attributes
+    ----------
+    starts_s
+        When this rank began the forward pass of each microbatch of the latest step, on
+        the clock of ``time.perf_counter``.
     """
 
     def __init__(
@@ -122,6 +136,7 @@ class Pipeline:
         data: Data,
         device: torch.device,
         microbatches: int,
+        under_way: int = 0,
     ) -> None:
         self.place = place
         self.module = module
@@ -129,22 +144,25 @@ class Pipeline:
         self.loss = loss
         self.data = data
         self.device = device
-        self.order = one_f_one_b(place, microbatches)
+        self.order = one_f_one_b(place, microbatches, under_way)
         self.microbatches = microbatches
         everyone = list(range(sum(len(members) for members in place.ranks)))
         self.forwards = Link(dist.new_group(everyone), device)
         self.backwards = Link(dist.new_group(everyone), device)
         groups = [dist.new_group(list(members)) for members in place.ranks]
         self.copies = groups[place.stage]
+        self.starts_s: list[float] = []
         self._open: dict[int, tuple[Received | None, list[Any]]] = {}
 
     def step(self, number: int) -> float:
         """Run one step up to the gradients and return the mean loss."""
         total = torch.zeros((), device=self.device)
+        self.starts_s.clear()
         for kind, microbatch in self.order:
             if kind == "B":
                 self._backward(microbatch)
                 continue
+            self.starts_s.append(time.perf_counter())
             loss = self._forward(number, microbatch)
             if loss is not None:
                 total += loss.detach()

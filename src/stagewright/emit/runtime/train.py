@@ -21,6 +21,7 @@ import importlib.util
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +68,19 @@ def arguments() -> argparse.Namespace:
         "--double",
         action="store_true",
         help="weights in float64 (the data have to be too), to compare with --unsplit",
+    )
+    parser.add_argument(
+        "--under-way",
+        type=int,
+        default=0,
+        help="with schedule own: microbatches that each cut may have under way, so "
+        "that no stage waits for transfers; each takes the memory of one more",
+    )
+    parser.add_argument(
+        "--times",
+        type=Path,
+        help="file to add a line of JSON to after every step: seconds of the gradients "
+        "and of the update, and when rank 0 began each microbatch",
     )
     parser.add_argument("--timeout-s", type=float, default=600.0, help="of a transfer")
     return parser.parse_args()
@@ -134,15 +148,28 @@ def run_steps(
     step: Callable[[int], float],
     *,
     report: bool,
+    starts_s: Sequence[float] = (),
 ) -> None:
     """Run steps, change the weights after each, and print its loss."""
     optimizer = optimizer_of(module, options)
     for number in range(options.steps):
         optimizer.zero_grad()
+        began = time.perf_counter()
         loss = step(number)
+        middle = time.perf_counter()
         optimizer.step()
-        if report:
-            print(f"step {number} loss {loss:.9g}", flush=True)  # noqa: T201
+        if not report:
+            continue
+        print(f"step {number} loss {loss:.9g}", flush=True)  # noqa: T201
+        if options.times:
+            line = {
+                "step": number,
+                "gradients_s": middle - began,
+                "update_s": time.perf_counter() - middle,
+                "forward_starts_s": [x - began for x in starts_s],
+            }
+            with options.times.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
 
 def train_unsplit(options: argparse.Namespace, device: torch.device) -> None:
@@ -177,6 +204,8 @@ def precision(options: argparse.Namespace) -> torch.dtype:
 
 def microbatches(options: argparse.Namespace) -> int:
     """Return the number of microbatches of a step."""
+    if options.under_way < 0:
+        raise SystemExit("--under-way: expected 0 or more")
     if options.microbatches is None:
         return 4 * sum(len(x) for x in stage_ranks())
     if options.microbatches < 1:
@@ -221,12 +250,14 @@ def train_pipeline(options: argparse.Namespace, device: torch.device) -> None:
         arriving = len(rows[place.stage][1])
         del rows
         count = microbatches(options)
-        part = pipeline.Pipeline(place, module, arriving, loss, data, device, count)
+        part = pipeline.Pipeline(
+            place, module, arriving, loss, data, device, count, options.under_way
+        )
         step = part.step
         if library_schedule(options, place, data):
             library = importlib.import_module(f"{PACKAGE}.library_schedule")
             step = library.make_step(options.schedule, part)
-        run_steps(options, module, step, report=rank == 0)
+        run_steps(options, module, step, report=rank == 0, starts_s=part.starts_s)
         if options.save:
             part.average_statistics()
             if place.replica == 0:

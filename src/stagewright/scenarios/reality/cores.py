@@ -1,0 +1,62 @@
+"""Cores as GPUs: processes that stay on one, and a core that is half as fast."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stagewright.model.errors import InputError
+
+NEEDED = 2
+
+COMPETITOR = """\
+import os
+os.sched_setaffinity(0, {%d})
+while os.getppid() == %d:
+    pass
+"""
+"""A program that always has something to do, as long as its parent lives. The scheduler deals a
+core out in equal shares."""
+
+
+def two_cores() -> tuple[int, int]:
+    """Return two cores of this machine.
+
+    Raises
+    ------
+    InputError
+        If there are fewer, or the system cannot keep a process on one.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        raise InputError("this system cannot keep a process on one core; Linux can")
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < NEEDED:
+        raise InputError(f"there are {len(cores)} cores here; two stand for the GPUs")
+    return cores[0], cores[1]
+
+
+@contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """Keep this thread, and the processes that it starts meanwhile, on one core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def half_speed(core: int) -> Iterator[None]:
+    """Let another program have half of a core."""
+    process = subprocess.Popen(  # noqa: S603 - our own few words
+        [sys.executable, "-c", COMPETITOR % (core, os.getpid())]
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,108 @@
+"""The plans that are run: the chosen one, what one would do by hand, and two that are worse."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from stagewright.formulation.assemble import with_inputs
+from stagewright.formulation.orders import topological_orders
+from stagewright.formulation.problem import Problem, Settings
+from stagewright.formulation.run import Planned, plan_with_baselines, run_planner
+from stagewright.model.evaluate import evaluate
+from stagewright.model.plan import Certificate, Plan, Stage, Status
+from stagewright.scenarios.reality.verdict import Kind
+
+WORSE = (1.3, 1.6)
+"""How many times the chosen plan's period the two worse cuts should have."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A plan to run, what it is there for, and the seconds per minibatch to expect of it."""
+
+    kind: Kind
+    planned: Planned
+    predicted_s: float
+
+    @property
+    def stages(self) -> str:
+        """Its stages in short, with the number of their layers: ``24 core0 | 29 core1``."""
+        groups = self.planned.problem.instance.cluster.groups
+        return " | ".join(
+            f"{len(stage.nodes)} "
+            + " + ".join(g.gpu for g, n in zip(groups, stage.replicas, strict=True) if n)
+            for stage in self.planned.plan.stages
+        )
+
+
+def candidates(
+    problem: Problem, settings: Settings, all_reduce_bytes_per_s: float
+) -> tuple[Candidate, ...]:
+    """Return single GPU, data-parallel, the plan of ``cpsat``, and two worse cuts.
+
+    If the chosen plan is one of the first two it comes once, as the chosen one.
+
+    Parameters
+    ----------
+    problem, settings
+        What is to be planned, and how long to search.
+    all_reduce_bytes_per_s
+        Bandwidth at which an all-reduce was measured to move its bytes; see :func:`_predicted_s`.
+    """
+    chosen = plan_with_baselines("cpsat", problem, settings)
+    single, parallel = (
+        run_planner(name, problem, settings) for name in ("single-gpu", "data-parallel")
+    )
+    by_hand = ((Kind.SINGLE, single), (Kind.DATA_PARALLEL, parallel))
+    found = [(kind, x) for kind, x in by_hand if _shape(x) != _shape(chosen)]
+    found.append((Kind.CHOSEN, chosen))
+    cuts = list(_cuts(problem))
+    for factor in WORSE:
+        aim = factor * chosen.evaluation.period_s
+        cut = min(cuts, key=lambda x: abs(x.evaluation.period_s - aim))
+        cuts.remove(cut)
+        found.append((Kind.WORSE, cut))
+    return tuple(Candidate(k, x, _predicted_s(x, all_reduce_bytes_per_s)) for k, x in found)
+
+
+def _predicted_s(planned: Planned, all_reduce_bytes_per_s: float) -> float:
+    """Return the period of a plan; that of a replicated stage with the bandwidth of all-reduces.
+
+    A cluster file states one bandwidth inside a server. gloo's all-reduce is slower than its
+    messages, and a plan of one stage sends no others.
+    """
+    problem, plan = planned.problem, planned.plan
+    if len(plan.stages) > 1:
+        return planned.evaluation.period_s
+    cluster = dataclasses.replace(
+        problem.instance.cluster, bandwidth_bytes_per_s=((all_reduce_bytes_per_s,),)
+    )
+    instance = dataclasses.replace(problem.instance, cluster=cluster)
+    return evaluate(instance, plan, problem.cost_model).period_s
+
+
+def _shape(planned: Planned) -> list[tuple[frozenset[str], Sequence[int]]]:
+    return [(frozenset(x.nodes), x.replicas) for x in planned.plan.stages]
+
+
+def _cuts(problem: Problem) -> Iterator[Planned]:
+    """Yield every plan of two stages that cuts a topological order once, each on one type."""
+    instance = problem.instance
+    groups = instance.cluster.groups
+    order = topological_orders(instance)[0]
+    names = [instance.nodes[v] for v in order]
+    for g, h in itertools.permutations(range(len(groups)), 2):
+        for at in range(1, len(names)):
+            halves = ((names[:at], g), (names[at:], h))
+            stages = [
+                Stage(tuple(nodes), tuple(int(k == group) for k in range(len(groups))))
+                for nodes, group in halves
+            ]
+            plan = Plan(with_inputs(instance, stages), "cut")
+            evaluation = evaluate(instance, plan, problem.cost_model)
+            period = evaluation.period_s
+            certificate = Certificate(Status.FEASIBLE, period, None, 0.0, "cut")
+            yield Planned(problem, plan, evaluation, certificate)

@@ -1,0 +1,134 @@
+"""The loop in its order: measure, plan, write, run in turns, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from stagewright.formulation.problem import Problem, Settings
+from stagewright.model.costs import Topology
+from stagewright.model.load import load_instance, read_cluster
+from stagewright.profile.link_document import MeasuredLink
+from stagewright.scenarios.reality.cores import half_speed
+from stagewright.scenarios.reality.cuts import Candidate, candidates
+from stagewright.scenarios.reality.measured import (
+    EQUAL,
+    HALF,
+    MIXED,
+    Effort,
+    measure_layers,
+    write_cluster,
+)
+from stagewright.scenarios.reality.rounds import Round, Runner, running
+from stagewright.scenarios.reality.verdict import Row
+
+CLUSTERS = {"two equal cores": EQUAL, "a core and half a core": MIXED}
+
+SEARCH = Settings(workers=2, time_limit_s=30.0)
+
+QUIET = 0.05
+"""Share of its cores that other programs may have in a round that counts as undisturbed."""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one network did on one cluster: a row for each plan."""
+
+    network: str
+    cluster: str
+    rows: tuple[Row, ...]
+
+
+def close_loop(
+    networks: Sequence[str],
+    clusters: Sequence[str],
+    cores: tuple[int, int],
+    link: MeasuredLink,
+    folder: Path,
+    effort: Effort,
+    tell: Tell,
+) -> Iterator[Outcome]:
+    """Measure, plan and run every network on every cluster; yield each when it is done.
+
+    Parameters
+    ----------
+    networks
+        Modules of ``feeds``.
+    clusters
+        Keys of :data:`CLUSTERS`.
+    cores
+        The two cores; the second is the slow one, where one is.
+    link
+        What :func:`~stagewright.scenarios.reality.measured.measure_network` found.
+    folder
+        Where profiles, clusters, plans and packages are written.
+    tell
+        Hears what is being done.
+    """
+    for network in networks:
+        for cluster in clusters:
+            placed = dict(zip(CLUSTERS[cluster], cores, strict=True))
+            place = folder / network / "-".join(placed)
+            tell(f"{network}: profiling on {cluster}")
+            measure_layers(network, placed, place, effort)
+            instance = load_instance(read_cluster(write_cluster(placed, link, place)))
+            tell(f"{network}: planning")
+            problem = Problem(instance, Topology(overlap=False))
+            plans = candidates(problem, SEARCH, _all_reduce(link))
+            tell(f"{network}: running {len(plans)} plans in turns")
+            with ExitStack() as stack:
+                if HALF in placed:
+                    stack.enter_context(half_speed(placed[HALF]))
+                rows = _in_turns(plans, network, placed, place, effort)
+            yield Outcome(network, cluster, rows)
+
+
+def _all_reduce(link: MeasuredLink) -> float:
+    return link.all_reduce_bytes_per_s or link.bandwidth_bytes_per_s
+
+
+def _in_turns(
+    plans: Sequence[Candidate],
+    network: str,
+    cores: Mapping[str, int],
+    folder: Path,
+    effort: Effort,
+) -> tuple[Row, ...]:
+    """Run a round of every plan, and again; the first round warms up and does not count."""
+    most = 1 + effort.rounds * effort.tries
+    found: list[list[Round]] = [[] for _ in plans]
+    with ExitStack() as stack:
+        runners = [
+            stack.enter_context(running(x.planned, network, cores, folder / f"plan{k}", most))
+            for k, x in enumerate(plans)
+        ]
+        for runner in runners:
+            runner.run()
+        for _ in range(effort.rounds):
+            for k, runner in enumerate(runners):
+                found[k].append(_least_disturbed(runner, effort.tries))
+    return tuple(
+        Row(
+            x.kind,
+            x.stages,
+            x.predicted_s,
+            tuple(r.period_s for r in rounds),
+            max(r.others for r in rounds),
+        )
+        for x, rounds in zip(plans, found, strict=True)
+    )
+
+
+def _least_disturbed(runner: Runner, tries: int) -> Round:
+    """Run a round; where other programs have more than :data:`QUIET`, again, and take the best.
+
+    What is chosen by is what others had of the plan's cores, never how long it took.
+    """
+    found: list[Round] = []
+    while len(found) < tries and not any(x.others <= QUIET for x in found):
+        found.append(runner.run())
+    return min(found)

@@ -1,0 +1,126 @@
+"""What is measured before anything is planned: layers on each kind of core, and the link."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from stagewright.model.cluster_file import ClusterText
+from stagewright.model.files import write_files
+from stagewright.model.measured_links import Link, format_cluster_yaml, with_links
+from stagewright.model.profile import format_profile
+from stagewright.model.profile_document import ProfileDocument, document_path
+from stagewright.profile.launch import profile
+from stagewright.profile.link_document import LinkRequest, MeasuredLink
+from stagewright.profile.link_launch import measure_links
+from stagewright.profile.request import Request
+from stagewright.scenarios.reality import feeds
+from stagewright.scenarios.reality.cores import half_speed, on_core
+
+EQUAL, MIXED = ("core0", "core1"), ("core0", "half-core1")
+"""What the two GPUs are called. Cores of one machine are not quite alike, so each is a type with a
+profile of its own. Of half a core a competitor has the other half."""
+
+HALF = MIXED[1]
+
+FEEDS = f"{feeds.__name__}."
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How often things are run.
+
+    Attributes
+    ----------
+    repeats
+        Steps of a profile on each minibatch, and messages of each size.
+    rounds
+        Rounds of each plan.
+    tries
+        How often a round is run at most, where other programs disturb it.
+    """
+
+    repeats: int = 7
+    rounds: int = 5
+    tries: int = 3
+
+
+def measure_network(cores: Sequence[int], effort: Effort) -> MeasuredLink:
+    """Measure gloo between two processes, each on its core."""
+    (link,) = measure_links(LinkRequest(cores=tuple(cores), repeats=effort.repeats))
+    return link
+
+
+def measure_layers(network: str, cores: Mapping[str, int], folder: Path, effort: Effort) -> None:
+    """Profile a network on each GPU and write the profiles as ``GPU.txt``.
+
+    All are measured at the same time: cores that work together share caches and memory.
+
+    Parameters
+    ----------
+    network
+        Name of a module of ``feeds``.
+    cores
+        Core of each GPU.
+    folder
+        Where to write.
+    """
+    with ThreadPoolExecutor() as pool:
+        measuring = {
+            gpu: pool.submit(_profiled, network, gpu, core, effort) for gpu, core in cores.items()
+        }
+        for gpu, document in measuring.items():
+            _write(document.result(), folder, f"{gpu}.txt")
+
+
+def _profiled(network: str, gpu: str, core: int, effort: Effort) -> ProfileDocument:
+    request = Request(
+        model=f"{FEEDS}{network}:network",
+        input=f"{FEEDS}{network}:minibatch",
+        threads=1,
+        shared_core=gpu == HALF,
+        repeats=effort.repeats,
+        warm_up=2,
+        minibatches=feeds.MINIBATCHES,
+    )
+    with ExitStack() as stack:
+        if gpu == HALF:
+            stack.enter_context(half_speed(core))
+        stack.enter_context(on_core(core))
+        return profile(request, _ignore, _ignore)
+
+
+def _ignore(*_: object) -> None:
+    """Hear a note, or how far it is."""
+
+
+def _write(document: ProfileDocument, folder: Path, name: str) -> None:
+    write_files(
+        folder,
+        {
+            name: format_profile(document.graph(Path(name).stem)),
+            document_path(Path(name)).name: document.dumps(),
+        },
+    )
+
+
+def write_cluster(gpus: Iterable[str], link: MeasuredLink, folder: Path) -> Path:
+    """Write ``cluster.yaml``: one server whose GPUs are cores, with the measured link."""
+    measured = Link(link.latency_s, link.bandwidth_bytes_per_s)
+    stated = ClusterText.model_validate(
+        {
+            "servers": [
+                {
+                    "name": "Server0",
+                    "bandwidth_bytes_per_s": measured.bandwidth_bytes_per_s,
+                    "gpus": [{"gpu": gpu, "count": 1, "profile": f"{gpu}.txt"} for gpu in gpus],
+                }
+            ]
+        }
+    )
+    text = format_cluster_yaml(with_links(stated, {"Server0": measured}, {}))
+    (path,) = write_files(folder, {"cluster.yaml": text})
+    return path

@@ -1,0 +1,237 @@
+"""The closed loop: its judgement on given numbers, its parts, and a tiny network all the way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import stagewright
+from builders import chain
+from stagewright.formulation.problem import Problem, Settings
+from stagewright.model.cluster import Cluster, GpuGroup
+from stagewright.model.costs import Topology
+from stagewright.model.instance import build_instance
+from stagewright.model.plan import Plan, Stage
+from stagewright.scenarios.reality import gate
+from stagewright.scenarios.reality.__main__ import main
+from stagewright.scenarios.reality.cuts import candidates
+from stagewright.scenarios.reality.feeds import MINIBATCHES, number_of
+from stagewright.scenarios.reality.loop import QUIET, _least_disturbed
+from stagewright.scenarios.reality.others import Watch
+from stagewright.scenarios.reality.rounds import Round, Work, _cores_by_rank
+from stagewright.scenarios.reality.verdict import TIE, Kind, Row, judge, ratio
+
+SOURCE = str(Path(stagewright.__file__).parents[1])
+linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
+
+
+def row(kind: Kind, predicted: float, *rounds: float) -> Row:
+    return Row(kind, f"{kind} {predicted}", predicted, rounds)
+
+
+GOOD = (
+    row(Kind.CHOSEN, 1.0, 1.1, 1.0, 9.0),
+    row(Kind.WORSE, 1.3, 1.4, 1.2, 9.9),
+    row(Kind.WORSE, 1.6, 1.7, 1.5, 14.0),
+    row(Kind.SINGLE, 2.0, 2.1, 1.9, 19.0),
+)
+
+
+def test_what_happens_as_predicted_holds():
+    verdict = judge(GOOD)
+    assert verdict.fails == ()
+    assert len(verdict.holds) == 6 + 2 + 1
+
+
+def test_rows_state_the_median_and_the_error():
+    found = row(Kind.CHOSEN, 1.0, 4.0, 0.8, 0.8)
+    assert found.measured_s == 0.8
+    assert found.error == pytest.approx(0.25)
+
+
+def test_a_disturbed_round_disturbs_all_plans_and_no_ratio():
+    assert ratio(GOOD[3], GOOD[0]) == pytest.approx(1.909, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "fails"),
+    [
+        (
+            (row(Kind.CHOSEN, 1.0, 1.0), row(Kind.DATA_PARALLEL, 1.2, 0.9)),
+            ["data-parallel 1.2 takes 0.90 times as long as chosen (cpsat) 1.0, predicted 1.20"],
+        ),
+        (
+            (row(Kind.CHOSEN, 1.0, 1.0), row(Kind.SINGLE, 1.05, 1.0)),
+            ["chosen (cpsat) 1.0 takes 1.00 times as long as single 1.05, less than 1"],
+        ),
+        (
+            (row(Kind.CHOSEN, 1.0, 1.1), row(Kind.WORSE, 1.05, 1.0)),
+            ["chosen (cpsat) 1.0 takes 1.10 times as long as worse cut 1.05, at most 1"],
+        ),
+        ((row(Kind.CHOSEN, 1.0, 1.1), row(Kind.DATA_PARALLEL, 0.95 * (1 + TIE), 1.0)), []),
+        ((row(Kind.CHOSEN, 1.0, 1.0), row(Kind.WORSE, 1.3, 1.0)), ["worse cut 1.3 takes 1.00"]),
+    ],
+)
+def test_what_does_not_hold_is_said(rows, fails):
+    found = judge(rows).fails
+    assert len(found) == len(fails)
+    for text, start in zip(found, fails, strict=True):
+        assert text.startswith(start)
+
+
+def plan(*counts: tuple[int, ...]) -> Plan:
+    return Plan(tuple(Stage((f"n{k}",), x) for k, x in enumerate(counts)), "test")
+
+
+def test_the_middle_of_a_pipelines_step_counts():
+    work = Work.of(plan((1, 0), (0, 1)))
+    assert (work.steps, work.microbatches) == (1, 12)
+    starts = [0.0, 0.1, 5.0, 7.0, *(7.0 + 0.5 * k for k in range(1, 9))]
+    steps = [{"step": 0, "gradients_s": 99.0, "forward_starts_s": starts}]
+    assert work.period_s(steps) == pytest.approx(0.5)
+
+
+def test_all_of_a_replicated_stages_steps_count_but_the_first():
+    work = Work.of(plan((1, 1)))
+    steps = [{"gradients_s": x, "forward_starts_s": [0.0]} for x in (50.0, 2.0, 4.0)]
+    assert (work.steps, work.microbatches) == (len(steps), 2)
+    assert work.period_s(steps) == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("counts", [((1, 0),), ((1, 1),), ((1, 0), (0, 1))])
+def test_all_minibatches_count_equally_often(counts):
+    work = Work.of(plan(*counts))
+    seen = [number_of(s, k) for s in range(work.steps) for k in range(work.microbatches)]
+    counted = seen[work.skipped : work.skipped + work.counted]
+    assert sorted(counted) == sorted([*range(MINIBATCHES)] * (work.counted // MINIBATCHES))
+
+
+def problem(times: list[float], slower: float, parameters: float = 0.0) -> Problem:
+    graphs = {
+        gpu: chain([x * factor for x in times], 1e5, parameters)
+        for gpu, factor in (("core0", 1.0), ("core1", slower))
+    }
+    groups = (GpuGroup(0, "core0", 1), GpuGroup(0, "core1", 1))
+    cluster = Cluster(("Server0",), groups, ((1e9,),), ((1e-4,),))
+    return Problem(build_instance(graphs, cluster), Topology(overlap=False))
+
+
+def test_plans_to_run_are_the_chosen_one_those_by_hand_and_two_worse():
+    found = candidates(problem([10.0] * 20, 2.0, 1e7), Settings(workers=1), 1e9)
+    assert [x.kind for x in found] == [
+        Kind.SINGLE,
+        Kind.DATA_PARALLEL,
+        Kind.CHOSEN,
+        Kind.WORSE,
+        Kind.WORSE,
+    ]
+    best, *worse = (x.planned.evaluation.period_s for x in found[2:])
+    assert [x / best for x in worse] == [pytest.approx(1.3, abs=0.1), pytest.approx(1.6, abs=0.1)]
+    assert found[2].stages == "14 core0 | 6 core1"
+    assert found[0].stages == "20 core0"
+
+
+def test_a_chosen_plan_that_is_one_by_hand_comes_once():
+    found = candidates(problem([10.0] * 8, 1.0), Settings(workers=1), 1e9)
+    kinds = [x.kind for x in found]
+    assert kinds == [Kind.SINGLE, Kind.CHOSEN, Kind.WORSE, Kind.WORSE]
+    assert found[1].stages == "8 core0 + core1"
+
+
+def test_ranks_run_on_the_cores_of_their_gpus():
+    found = candidates(problem([10.0] * 20, 2.0, 1e7), Settings(workers=1), 1e9)
+    cores = {"core0": 4, "core1": 7}
+    by_kind = {x.kind: _cores_by_rank(x.planned, cores) for x in found}
+    assert by_kind[Kind.SINGLE] == [4]
+    assert by_kind[Kind.DATA_PARALLEL] == [4, 7]
+    assert by_kind[Kind.CHOSEN] == [4, 7]
+
+
+class Played:
+    """A runner whose rounds are known."""
+
+    def __init__(self, *rounds: Round) -> None:
+        self.left = list(rounds)
+
+    def run(self) -> Round:
+        return self.left.pop(0)
+
+
+def test_the_least_disturbed_round_counts_however_long_it_took():
+    played = Played(Round(0.5, 1.0), Round(0.2, 9.0), Round(0.3, 2.0), Round(0.0, 1.0))
+    assert _least_disturbed(played, 3) == Round(0.2, 9.0)
+    assert len(played.left) == 1
+
+
+def test_a_quiet_round_is_not_repeated():
+    played = Played(Round(0.5, 1.0), Round(QUIET, 9.0), Round(0.0, 2.0))
+    assert _least_disturbed(played, 5) == Round(QUIET, 9.0)
+
+
+def test_a_round_waits_until_it_is_opened(tmp_path, monkeypatch):
+    gate.wait(7)
+    for name, value in gate.environment(tmp_path, 3).items():
+        monkeypatch.setenv(name, value)
+    gate.open_round(tmp_path, 0)
+    gate.open_round(tmp_path, 2)
+    for step in (0, 2, 6, 8):
+        gate.wait(step)
+    monkeypatch.setattr(time, "sleep", lambda _: gate.open_round(tmp_path, 1))
+    gate.wait(3)
+    assert (tmp_path / "round1").exists()
+
+
+@linux
+def test_processes_of_our_own_are_not_others():
+    core = min(os.sched_getaffinity(0))
+    program = f"import os, time; os.sched_setaffinity(0, {{{core}}}); end = time.time() + 1.5\n"
+    program += "while time.time() < end: pass"
+    ours = subprocess.Popen([sys.executable, "-c", program])
+    time.sleep(0.3)
+    watch = Watch.start([core])
+    time.sleep(0.8)
+    now = Watch.start([core])
+    ours.wait()
+    assert now.busy_s - watch.busy_s >= 0.6
+    assert now.own_s - watch.own_s > 0.1
+    assert 0 <= watch.others() <= 1
+
+
+@linux
+def test_a_folder_that_exists_is_left_alone(tmp_path):
+    found = CliRunner().invoke(main, ["-o", str(tmp_path)])
+    assert found.exit_code == 2
+    assert "exists; name another folder with -o" in found.output
+
+
+@pytest.mark.slow
+@linux
+def test_a_tiny_network_all_the_way(tmp_path):
+    pytest.importorskip("torch")
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("two cores stand for two GPUs")
+    options = "--network tiny --cluster mixed --rounds 1 --repeats 1 --tries 1 -o out"
+    done = subprocess.run(
+        [sys.executable, "-m", "stagewright.scenarios.reality", *options.split()],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=240,
+        env={**os.environ, "PYTHONPATH": SOURCE},
+    )
+    assert done.returncode in {0, 1}, done.stderr
+    assert "tiny, a core and half a core, 1 rounds" in done.stdout
+    assert "chosen (cpsat)" in done.stdout
+    assert " statements hold." in done.stdout
+    folder = tmp_path / "out" / "tiny" / "core0-half-core1"
+    assert (folder / "cluster.yaml").exists()
+    assert (folder / "half-core1.profile.json").exists()
+    for package in folder.glob("plan*"):
+        assert "Error" not in (package / "output.txt").read_text()
