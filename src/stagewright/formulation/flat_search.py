@@ -1,9 +1,11 @@
-"""Bound and plan on one flat cluster of like GPUs, before any solver: boxes, orders, ideals.
+"""Bound and plan on one flat cluster of like GPUs, before any solver: ideals, tables, boxes.
 
 Every step moves one side of the bracket [refuted, best plan] around the least period:
 
 - where the graph has few ideals, :class:`FewestGpus` over all of them closes the bracket;
-- else narrow topological orders, and variations of the best, give plans (:mod:`cut_orders`,
+- else tables of all ideals, on finer and finer grids, give a bound and plans
+  (:mod:`table_search`);
+- narrow topological orders, and variations of the best, give further plans (:mod:`cut_orders`,
   :class:`FewestGpus` over prefixes);
 - in turn with the orders, boxes of ideals are split until the walk over them breaks down, which
   refutes a period (:mod:`box_bound`); once the boxes that a walk passes hold one ideal each, the

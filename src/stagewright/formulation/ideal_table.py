@@ -31,6 +31,8 @@ Words = NDArray[np.uint64]
 Indices = NDArray[np.int64]
 
 MANY_ROWS = 400_000
+MANY_DECISIONS = 50_000_000
+"""Four bytes for each, to find the ideal of a row again."""
 GROWTH = 1.3
 """Rows are merged once there are so many times as many as after the last merge."""
 BITS = 62
@@ -53,7 +55,7 @@ class _Decided:
 
     block: int
     first: int
-    parents: Indices
+    parents: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,8 @@ class _Sweep:
             if len(rows) > GROWTH * after_merge + 50:
                 rows = rows.merged(self._grid)
                 after_merge = len(rows)
-                if after_merge > MANY_ROWS or expired():
+                large = after_merge > MANY_ROWS or self._decisions > MANY_DECISIONS
+                if large or expired():
                     return None
         found = _Rows.concatenate(complete)
         both = SOME_INSIDE | SOME_OUTSIDE
@@ -223,7 +226,7 @@ class _Sweep:
             for i in self._made[v]:
                 if len(self._graph.tensors[i].targets) > 1:
                     self._tensor_bit[i] = self._new_bit()
-        self._history.append(_Decided(v, self._decisions, inner.last))
+        self._history.append(_Decided(v, self._decisions, inner.last.astype(np.int32)))
         held = float(self._graph.parameter_bytes[v])
         inner = _Rows(
             state,

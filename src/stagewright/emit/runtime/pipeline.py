@@ -29,6 +29,8 @@ from .transfer import (
     to_device,
 )
 
+LARGE_BYTES = 2**20
+
 
 class Data(Protocol):
     """Where microbatches come from; the same on every rank."""
@@ -237,9 +239,16 @@ def as_list(outputs: Any) -> list[Any]:
 
 
 def _all_reduce_together(tensors: Sequence[Tensor], group: dist.ProcessGroup) -> None:
-    """Sum tensors over a group, all tensors of one type in one message."""
-    for dtype in sorted({x.dtype for x in tensors}, key=str):
-        alike = [x for x in tensors if x.dtype == dtype]
+    """Sum tensors over a group: large ones in place, small ones of a type together."""
+    for x in tensors:
+        if x.nbytes >= LARGE_BYTES:
+            dense = x.contiguous()
+            dist.all_reduce(dense, group=group)
+            if dense is not x:
+                x.copy_(dense)
+    small = [x for x in tensors if x.nbytes < LARGE_BYTES]
+    for dtype in sorted({x.dtype for x in small}, key=str):
+        alike = [x for x in small if x.dtype == dtype]
         flat = torch.cat([x.flatten() for x in alike])
         dist.all_reduce(flat, group=group)
         for x, part in zip(alike, flat.split([x.numel() for x in alike]), strict=True):
