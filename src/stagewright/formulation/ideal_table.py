@@ -1,8 +1,9 @@
 r"""All ideals of a graph at once, as far as a bound has to know them.
 
-A stage's end costs by its work, its parameters and the bytes that leave it. Of the ideals (there
-may be 10^20) this table keeps which combinations of work and parameters occur, on a grid, and the
-fewest bytes at each: a few ten thousand rows. The same sweep finds an ideal for each row.
+A stage's end costs by its work, its parameters and the bytes that leave it. Of the ideals
+(nasnetalarge has 5.8e12) this table keeps which combinations of work and parameters occur, on a
+grid, and the fewest bytes at each: a few ten thousand rows. The same sweep finds an ideal for
+each row.
 
 The sweep takes the blocks in topological order and decides for each whether it lies in the ideal.
 What the rest of an ideal costs depends on the past only through the *frontier*, the decided
@@ -10,7 +11,7 @@ blocks with consumers that are not decided yet: which of them lie inside, and wh
 tensors leave already. Partial ideals that agree there and fall into the same cell of the grid
 become one row, which knows the exact range of their work and parameters. This is dynamic
 programming along a path decomposition (Bodlaender, "Dynamic programming on graphs with bounded
-treewidth", 1988); a depth-first order keeps the frontier of networks built of cells at ten blocks
+treewidth", 1988); a depth-first order keeps the frontier of networks built of cells at nine blocks
 or fewer. Once no block of the frontier is inside, an ideal is complete.
 """
 

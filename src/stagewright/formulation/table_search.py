@@ -30,8 +30,8 @@ BINS = 1000
 """Of the promising rows one is kept for each of so many steps of work and number of replicas."""
 ALONG = 5e-4
 """How close to the best over some ideals is close enough."""
-FINER = 2.0
-"""A grid of half the size takes at least about so many times as long."""
+FINER = 2.5
+"""A table on a grid of half the size takes about so many times as long, often less."""
 
 
 class TableSearch:
@@ -53,15 +53,16 @@ class TableSearch:
         """Go on until a finer table would take longer than there is time, or is too large."""
         settings = self._bracket.settings
         cell_s = COARSE * self._bracket.period_s
-        while self._total_s > 0 and cell_s >= FINE * self._bracket.period_s:
+        for tries in itertools.count(1) if self._total_s > 0 else ():
+            if cell_s < FINE * self._bracket.period_s:
+                return
             began_s = settings.wall_s
             table = self._table(cell_s)
             if table is None:
                 return
-            self._bound(table, cell_s)
             taken_s = settings.wall_s - began_s
-            close = max(ALONG, cell_s / (5 * self._bracket.period_s))
-            self._plan(table, settings.wall_s + taken_s, close)
+            self._bound(table, cell_s)
+            self._plan(table, max(ALONG, cell_s / (2 * self._bracket.period_s)), tries)
             left_s = settings.time_limit_s - settings.wall_s
             if self._bracket.done or FINER * taken_s > left_s:
                 return
@@ -91,14 +92,19 @@ class TableSearch:
             else:
                 bracket.refute(trial_s)
 
-    def _plan(self, table: IdealTable, until_s: float, close: float) -> None:
+    def _plan(self, table: IdealTable, close: float, tries: int) -> None:
         """Look for plans whose cuts are ideals of promising rows, or those of the best plan.
 
-        Once at least, and on while plans get better and the clock has not reached ``until_s``.
+        Parameters
+        ----------
+        close
+            How close to the best over some ideals is close enough, as a fraction.
+        tries
+            Choices of ideals to try at most; fewer if a plan gets no better.
         """
         bracket = self._bracket
         instance = bracket.problem.instance
-        for aim in itertools.chain(AIMS, itertools.repeat(AIMS[-1])):
+        for aim in itertools.islice(itertools.chain(AIMS, itertools.repeat(AIMS[-1])), tries):
             if bracket.done:
                 return
             aim_s = bracket.bound_s + aim * (bracket.period_s - bracket.bound_s)
@@ -109,8 +115,7 @@ class TableSearch:
             search.search(bracket.period_s, bracket.bound_s, close)
             gained = 1 - search.period_s / bracket.period_s
             bracket.take(search)
-            late = bracket.settings.wall_s > until_s
-            if late or (aim == AIMS[-1] and gained < close):
+            if aim == AIMS[-1] and gained < close:
                 return
 
     def _promising(self, table: IdealTable, period_s: float) -> Indices:
