@@ -30,6 +30,8 @@ BINS = 1000
 """Of the promising rows one is kept for each of so many steps of work and number of replicas."""
 ALONG = 5e-4
 """How close to the best over some ideals is close enough."""
+PATIENCE = 2
+"""Where so many tables refute nothing the work alone is the bound, and better plans are missing."""
 FINER = 2.5
 """A table on a grid of half the size takes about so many times as long, often less."""
 
@@ -52,6 +54,7 @@ class TableSearch:
     def run(self) -> None:
         """Go on until a finer table would take longer than there is time, or is too large."""
         settings = self._bracket.settings
+        floor_s = self._bracket.bound_s
         cell_s = COARSE * self._bracket.period_s
         for tries in itertools.count(1) if self._total_s > 0 else ():
             if cell_s < FINE * self._bracket.period_s:
@@ -65,6 +68,8 @@ class TableSearch:
             self._plan(table, max(ALONG, cell_s / (2 * self._bracket.period_s)), tries)
             left_s = settings.time_limit_s - settings.wall_s
             if self._bracket.done or FINER * taken_s > left_s:
+                return
+            if tries == PATIENCE and self._bracket.bound_s <= floor_s:
                 return
             cell_s = min(cell_s / 2, COARSE * self._bracket.period_s)
 
