@@ -28,7 +28,7 @@ AIMS = (0.5, 0.9)
 """Rows are promising if walks pass them at a period so far between the bound and the best plan."""
 BINS = 1000
 """Of the promising rows one is kept for each of so many steps of work and number of replicas."""
-ALONG = 5e-4
+ALONG = 2e-4
 """How close to the best over some ideals is close enough."""
 PATIENCE = 2
 """Where so many tables refute nothing the work alone is the bound, and better plans are missing."""
