@@ -77,7 +77,7 @@ class FlatSearch(Bracket):
         self.bound_s = work_s
         tree = self._tree()
         self._boxes = [tree.whole()]
-        if ideals is None:
+        if ideals is None and "ideal-tables" not in self.settings.without:
             self._tables(tree)
         for order in self._orders(tree):
             if self.done:

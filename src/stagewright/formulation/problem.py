@@ -30,7 +30,14 @@ class Progress:
     bound_s: float | None
 
 
-TECHNIQUES = ("warm-start", "contraction", "bounds", "flat-search", "rack-search")
+TECHNIQUES = (
+    "warm-start",
+    "contraction",
+    "bounds",
+    "flat-search",
+    "ideal-tables",
+    "rack-search",
+)
 """What ``cpsat`` does beside handing the plain model to the solver; see docs/benchmarks.md."""
 
 

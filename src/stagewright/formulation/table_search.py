@@ -30,7 +30,7 @@ BINS = 1000
 """Of the promising rows one is kept for each of so many steps of work and number of replicas."""
 ALONG = 2e-4
 """How close to the best over some ideals is close enough."""
-PATIENCE = 2
+PATIENCE = 1
 """Where so many tables refute nothing the work alone is the bound, and better plans are missing."""
 FINER = 2.5
 """A table on a grid of half the size takes about so many times as long, often less."""
