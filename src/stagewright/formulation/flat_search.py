@@ -74,7 +74,7 @@ class FlatSearch(Bracket):
             return
         instance = self.problem.instance
         work_s = float(instance.time_s[0].sum()) / FlatCosts.of(self.problem).gpus * EXACT
-        self.bound_s = work_s
+        self.refute(work_s)
         tree = self._tree()
         self._boxes = [tree.whole()]
         if ideals is None and "ideal-tables" not in self.settings.without:
