@@ -40,12 +40,13 @@ class LinkFit:
 
 
 def fit_link(timings: Sequence[Timing]) -> LinkFit:
-    """Fit a line that a few disturbed sizes do not move.
+    """Fit a line that one disturbed size, or two, hardly ever move.
 
     The line has the least sum of relative distances from the measured times, so that small
     messages count as much as large ones. Such a line passes through two of the points, or through
     one where its latency is held at 0 (Bloomfield and Steiger, "Least Absolute Deviations", 1983),
-    so trying those lines finds it.
+    so trying those lines finds it. Only the smallest size tells of the latency, and two disturbed
+    sizes at the large end of the bandwidth: those do move it.
 
     >>> fit_link([Timing(1e3, 0.011), Timing(1e4, 0.020), Timing(1e5, 0.110)])
     LinkFit(latency_s=0.01, bandwidth_bytes_per_s=1000000.0, deviation=0.0)
