@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from stagewright.formulation.flat_costs import SLACK, FlatCosts
 
 Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 NOWHERE = -1.0
 ROUNDING = 1e-12
@@ -83,12 +82,10 @@ class Walk:
         self._inside, self._not_outside = windows.least_bytes[order], windows.most_bytes[order]
         # Windows i with least(i) <= most(j) may come before j: a prefix in order of `least`.
         self._before = np.searchsorted(self._least, self._most, side="right") - 1
-        self._farthest_before = np.maximum.accumulate(self._before)
         self._most_so_far = np.maximum.accumulate(self._most)
         # Windows i with most(i) >= least(j) may come after j: a suffix in order of `most`.
         self._by_most = np.argsort(self._most, kind="stable")
-        self._sorted_most = self._most[self._by_most]
-        self._after = np.searchsorted(self._sorted_most, self._least, side="left")
+        self._after = np.searchsorted(self._most[self._by_most], self._least, side="left")
 
     def finishes(self) -> bool:
         """Whether some walk reaches the end; if not, no plan keeps the period."""
@@ -174,6 +171,7 @@ class Walk:
             rest[m] = np.where(good, need, np.inf)
         rank = np.empty(len(self._least), dtype=np.int64)
         rank[self._by_most] = np.arange(len(rank))
+        most_so_far = self._most_so_far * (1 + ROUNDING)
         for g in range(1, n):
             at = np.minimum(rest[g], rest[g - 1], out=rest[g])
             fresh = np.flatnonzero(at < rest[g - 1])
@@ -188,11 +186,7 @@ class Walk:
                 ends = fresh[able]
                 far = at[ends] - work
                 held = far + per_byte * self._inside[ends]
-                lowest = int(
-                    np.searchsorted(
-                        self._most_so_far * (1 + ROUNDING), float(far.min()), side="left"
-                    )
-                )
+                lowest = int(np.searchsorted(most_so_far, float(far.min()), side="left"))
                 if end <= lowest:
                     continue
                 here = slice(lowest, end)

@@ -33,13 +33,18 @@ class Bracket:
         closed = self.bound_s >= self.period_s * min(NEXT, 1 - self.settings.gap)
         return closed or self.settings.expired
 
+    def keep(self, plan: Plan, period_s: float) -> None:
+        """Remember a valid plan if it is the best so far."""
+        if period_s < self.period_s:
+            self.period_s, self.stages = period_s, plan.stages
+            if self.settings.on_plan is not None:
+                self.settings.on_plan(plan)
+            self._tell()
+
     def take(self, search: FewestGpus) -> None:
         """Take over a search's best plan if it is better."""
-        if search.stages is not None and search.period_s < self.period_s:
-            self.period_s, self.stages = search.period_s, search.stages
-            if self.settings.on_plan is not None:
-                self.settings.on_plan(Plan(search.stages, "flat-search"))
-            self._tell()
+        if search.stages is not None:
+            self.keep(Plan(search.stages, "flat-search"), search.period_s)
 
     def refute(self, period_s: float) -> None:
         """Note that no plan keeps a period."""

@@ -15,7 +15,7 @@ Every step moves one side of the bracket [refuted, best plan] around the least p
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +23,7 @@ import numpy as np
 from stagewright.formulation.box_bound import Walk
 from stagewright.formulation.bracket import Bracket
 from stagewright.formulation.cut_orders import narrow_order
-from stagewright.formulation.cut_space import CutSpace, all_ideals, family, prefixes
+from stagewright.formulation.cut_space import CutSpace, all_ideals, cuts_of, family, prefixes
 from stagewright.formulation.fewest_gpus import NEXT, FewestGpus
 from stagewright.formulation.flat_costs import FlatCosts
 from stagewright.formulation.ideal_boxes import Box, BoxTree
@@ -33,6 +33,8 @@ from stagewright.formulation.reduced_graph import reduce_graph
 from stagewright.formulation.table_search import TableSearch
 from stagewright.model.errors import DoesNotApply
 from stagewright.model.plan import Stage
+
+Place = Callable[[int], float]
 
 EXACT = 1 - 1e-12
 FEW_IDEALS = 1500
@@ -121,15 +123,8 @@ class FlatSearch(Bracket):
 
     def _through(self, tree: BoxTree, stages: Sequence[Stage]) -> tuple[int, ...]:
         """Return an order of the layers that passes the cuts of a plan."""
-        position = {name: v for v, name in enumerate(self.problem.instance.nodes)}
-        place = {
-            position[name]: i
-            for i, stage in enumerate(stages)
-            for name in stage.nodes
-            if name in position
-        }
-        first = tree.order_like(place)
-        return tuple(v for b in first for v in sorted(tree.graph.blocks[b]))
+        place = (~cuts_of(self.problem.instance, stages)).sum(axis=0).tolist()
+        return tuple(_layers(tree, tree.order_like(dict(enumerate(place))), place.__getitem__))
 
     def _try(self, order: Sequence[int]) -> None:
         """Look for a better plan along an order of the layers."""
@@ -154,11 +149,7 @@ class FlatSearch(Bracket):
         place = np.empty(len(order))
         place[list(order)] = np.arange(len(order))
         noisy = place + rng.normal(0, rng.choice(SHIFTS), len(order))
-        return [
-            v
-            for b in tree.order_like(dict(enumerate(noisy.tolist())))
-            for v in sorted(tree.graph.blocks[b], key=place.__getitem__)
-        ]
+        return _layers(tree, tree.order_like(dict(enumerate(noisy.tolist()))), place.__getitem__)
 
     def _orders(self, tree: BoxTree) -> Iterator[Sequence[int]]:
         """Narrow orders on top of each plain topological order, and the plain ones."""
@@ -174,11 +165,7 @@ class FlatSearch(Bracket):
     def _narrow(self, tree: BoxTree, order: Sequence[int], share: float) -> Sequence[int]:
         """Order the layers like ``order``, with narrow cuts."""
         place = {v: i for i, v in enumerate(order)}
-        return [
-            v
-            for b in narrow_order(tree, tree.order_like(place), share)
-            for v in sorted(tree.graph.blocks[b], key=place.__getitem__)
-        ]
+        return _layers(tree, narrow_order(tree, tree.order_like(place), share), place.__getitem__)
 
     def _split_boxes(self, tree: BoxTree, patience: int, most: int) -> None:
         """Refute longer and longer periods, easier ones first.
@@ -243,6 +230,11 @@ class FlatSearch(Bracket):
         before = self.period_s
         self.take(search)
         return self.period_s < before
+
+
+def _layers(tree: BoxTree, blocks: Iterable[int], place: Place) -> list[int]:
+    """Return the layers of blocks in their order, those of a block by their places."""
+    return [v for b in blocks for v in sorted(tree.graph.blocks[b], key=place)]
 
 
 def _split(tree: BoxTree, boxes: list[Box], wide: list[Box]) -> list[Box]:

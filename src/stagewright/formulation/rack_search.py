@@ -12,11 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stagewright.formulation.assemble import with_inputs
+from stagewright.formulation.bracket import Bracket
 from stagewright.formulation.cells import Cell, cells_by_class, cells_by_server, finest_cells
 from stagewright.formulation.cut_space import all_ideals
+from stagewright.formulation.fewest_gpus import NEXT
 from stagewright.formulation.path_model import PathModel, Verdict
 from stagewright.formulation.priced_paths import PricedPaths, Prices, Wide
-from stagewright.formulation.problem import Problem, Progress, Settings
+from stagewright.formulation.problem import Problem
 from stagewright.formulation.server_runs import Run
 from stagewright.formulation.stage_columns import Columns, Pairs
 from stagewright.formulation.usage_grid import UsageGrid, along
@@ -25,7 +27,6 @@ from stagewright.model.evaluate import evaluate
 from stagewright.model.plan import Plan, Stage
 
 FEW_IDEALS = 700
-NEXT = 1 - 8e-7
 COARSE = 2e-3
 CREEP = 1.01
 STRIDE = 1.04
@@ -46,22 +47,9 @@ Parts = tuple[list[Run], list[Wide]]
 
 
 @dataclass
-class RackSearch:
-    """The bracket around the least period of a cluster of unlike GPUs.
+class RackSearch(Bracket):
+    """Narrows the bracket around the least period of a cluster of unlike GPUs."""
 
-    Attributes
-    ----------
-    period_s, stages
-        Best valid plan known; stages are ``None`` while it is the caller's own ceiling.
-    bound_s
-        No plan has a smaller period.
-    """
-
-    problem: Problem
-    settings: Settings
-    period_s: float
-    bound_s: float
-    stages: tuple[Stage, ...] | None = None
     _open: tuple[float, float] | None = None
     _misled: bool = False
     """A rule that columns do not know has taken a plan away: finding more is the model's work."""
@@ -83,7 +71,7 @@ class RackSearch:
         self._by_prices(pairs)
         for patience in PATIENCE:
             self._open = None
-            while not self._done:
+            while not self.done:
                 trial = self._next_trial()
                 if trial is None:
                     break
@@ -110,9 +98,9 @@ class RackSearch:
         return None
 
     @property
-    def _done(self) -> bool:
-        closed = self.bound_s >= self.period_s * min(NEXT, 1 - self.settings.gap)
-        return closed or self._misled or self.settings.expired
+    def done(self) -> bool:
+        """Whether the bracket is closed, the columns have misled, or time is over."""
+        return self._misled or super().done
 
     def _by_prices(self, pairs: Pairs) -> None:
         """Refute what prices alone can refute, by bisection."""
@@ -120,7 +108,7 @@ class RackSearch:
         while high - self.bound_s > 1e-4 * high and not self.settings.expired:
             trial = (self.bound_s + high) / 2
             if PricedPaths(Columns(self.problem, pairs, trial)).best_prices().refuted:
-                self._refute(trial)
+                self.refute(trial)
             else:
                 high = trial
 
@@ -130,7 +118,7 @@ class RackSearch:
         paths = PricedPaths(columns)
         prices = paths.best_prices()
         if prices.refuted:
-            self._refute(period_s)
+            self.refute(period_s)
             return True
         parts = paths.worth_a_look(prices)
         decided = self._by_grid(columns, parts, prices, patience)
@@ -148,7 +136,7 @@ class RackSearch:
         for cells in (coarse, fine):
             verdict = self._by_model(columns, parts, cells, patience)
             if verdict == Verdict.REFUTED:
-                self._refute(period_s)
+                self.refute(period_s)
             if verdict != Verdict.OPEN:
                 return True
         return False
@@ -163,7 +151,7 @@ class RackSearch:
         if path is None:
             return False
         if not path:
-            self._refute(columns.period_s)
+            self.refute(columns.period_s)
             return True
         if grid.exact:
             return self._take(grid.stages(path), columns.period_s)
@@ -203,19 +191,6 @@ class RackSearch:
         plan = Plan(with_inputs(instance, stages), "rack-search")
         judged = evaluate(instance, plan, self.problem.cost_model)
         self._misled |= not judged.valid
-        if judged.valid and judged.period_s < self.period_s:
-            self.period_s, self.stages = judged.period_s, plan.stages
-            if self.settings.on_plan is not None:
-                self.settings.on_plan(plan)
-            self._tell()
+        if judged.valid:
+            self.keep(plan, judged.period_s)
         return judged.valid and judged.period_s <= period_s * (1 + 1e-6)
-
-    def _refute(self, period_s: float) -> None:
-        if period_s > self.bound_s:
-            self.bound_s = period_s
-            self._tell()
-
-    def _tell(self) -> None:
-        if self.settings.on_progress is not None:
-            progress = Progress(self.settings.wall_s, self.period_s, self.bound_s)
-            self.settings.on_progress(progress)
