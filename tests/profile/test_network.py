@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import itertools
 import json
@@ -226,10 +227,18 @@ def test_one_rank_of_torchrun_is_no_link(monkeypatch):
         link_launch.measure_links(LinkRequest())
 
 
+def measured_again(request: LinkRequest, tries: int = 5) -> tuple[MeasuredLink, ...]:
+    """Measure, and do as the message says where a busy machine leaves no bandwidth to tell."""
+    for _ in range(tries - 1):
+        with contextlib.suppress(NetworkError):
+            return link_launch.measure_links(request)
+    return link_launch.measure_links(request)
+
+
 @needs_torch
 def test_two_processes_measure_each_other():
-    request = LinkRequest(repeats=3, warm_up=1, sizes_bytes=(4_096, 1 << 20, 1 << 22))
-    (found,) = link_launch.measure_links(request)
+    request = LinkRequest(repeats=15, warm_up=1, sizes_bytes=(4_096, 1 << 20, 1 << 24))
+    (found,) = measured_again(request)
     assert (found.servers, found.backend) == ((0, 0), "gloo")
     assert 1e6 < found.bandwidth_bytes_per_s < 1e12
     assert found.all_reduce_bytes_per_s is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.distributed as dist
@@ -32,8 +32,8 @@ def ping_pong(first: int, second: int, request: LinkRequest) -> tuple[SizeTime, 
             dist.send(message, other)
 
     return tuple(
-        SizeTime(bytes=size, seconds=_median_s(there_and_back, size, request) / 2)
-        for size in request.sizes_bytes
+        SizeTime(bytes=size, seconds=seconds / 2)
+        for size, seconds in _medians_s(there_and_back, request)
     )
 
 
@@ -55,20 +55,31 @@ def all_reduce(ranks: Sequence[int], request: LinkRequest) -> tuple[SizeTime, ..
         dist.all_reduce(tensor, group=group)
 
     return tuple(
-        SizeTime(bytes=share * size, seconds=_median_s(reduce, size, request))
-        for size in request.sizes_bytes
+        SizeTime(bytes=share * size, seconds=seconds)
+        for size, seconds in _medians_s(reduce, request)
     )
 
 
-def _median_s(run: Callable[[torch.Tensor], None], size: int, request: LinkRequest) -> float:
-    """Run on a tensor of ``size`` bytes as often as is asked for."""
-    tensor = torch.zeros(max(1, size // 4), dtype=torch.float32, device=request.device)
-    found = []
+def _medians_s(
+    run: Callable[[torch.Tensor], None], request: LinkRequest
+) -> Iterator[tuple[int, float]]:
+    """Run on a tensor of each size as often as is asked for; yield sizes and median seconds.
+
+    Sizes take turns, so that what another program does for a moment meets a few times of every
+    size, and not most times of one.
+    """
+    tensors = {
+        size: torch.zeros(max(1, size // 4), dtype=torch.float32, device=request.device)
+        for size in request.sizes_bytes
+    }
+    found: dict[int, list[float]] = {size: [] for size in tensors}
     for number in range(request.warm_up + request.repeats):
-        start = time.perf_counter()
-        run(tensor)
-        if request.device == "cuda":
-            torch.cuda.synchronize()
-        if number >= request.warm_up:
-            found.append(time.perf_counter() - start)
-    return statistics.median(found)
+        for size, tensor in tensors.items():
+            start = time.perf_counter()
+            run(tensor)
+            if request.device == "cuda":
+                torch.cuda.synchronize()
+            if number >= request.warm_up:
+                found[size].append(time.perf_counter() - start)
+    for size in request.sizes_bytes:
+        yield size, statistics.median(found[size])
