@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 import stagewright
 from builders import chain
@@ -20,9 +24,11 @@ from stagewright.model.instance import build_instance
 from stagewright.model.plan import Plan, Stage
 from stagewright.scenarios.reality import gate
 from stagewright.scenarios.reality.__main__ import main
+from stagewright.scenarios.reality.cores import half_speed
 from stagewright.scenarios.reality.cuts import candidates
 from stagewright.scenarios.reality.feeds import MINIBATCHES, number_of
 from stagewright.scenarios.reality.loop import QUIET, _least_disturbed
+from stagewright.scenarios.reality.metronome import BEAT_S, Beat
 from stagewright.scenarios.reality.others import Watch
 from stagewright.scenarios.reality.rounds import Round, Work, _cores_by_rank
 from stagewright.scenarios.reality.verdict import TIE, Kind, Row, judge, ratio
@@ -131,10 +137,16 @@ def test_plans_to_run_are_the_chosen_one_those_by_hand_and_two_worse():
         Kind.WORSE,
         Kind.WORSE,
     ]
-    best, *worse = (x.planned.evaluation.period_s for x in found[2:])
-    assert [x / best for x in worse] == [pytest.approx(1.3, abs=0.1), pytest.approx(1.6, abs=0.1)]
+    periods = sorted(x.predicted_s for x in found)
+    assert all(slow > 1.19 * fast for fast, slow in itertools.pairwise(periods))
     assert found[2].stages == "14 core0 | 6 core1"
     assert found[0].stages == "20 core0"
+
+
+def test_worse_cuts_are_as_much_worse_as_they_should_be_where_nothing_else_is():
+    found = candidates(problem([10.0] * 60, 1.0, 1e7), Settings(workers=1), 1e9)
+    best, *worse = (x.predicted_s for x in found if x.kind in {Kind.CHOSEN, Kind.WORSE})
+    assert [x / best for x in worse] == [pytest.approx(1.3, abs=0.03), pytest.approx(1.6, abs=0.03)]
 
 
 def test_a_chosen_plan_that_is_one_by_hand_comes_once():
@@ -201,6 +213,69 @@ def test_processes_of_our_own_are_not_others():
     assert now.busy_s - watch.busy_s >= 0.6
     assert now.own_s - watch.own_s > 0.1
     assert 0 <= watch.others() <= 1
+
+
+@given(late=st.lists(st.floats(0, 0.1), min_size=50, max_size=50))
+def test_half_of_the_time_runs_however_late_the_beats_are(late):
+    beat = Beat(0.0)
+    now_s = 0.0
+    for delay in [*late, *[0.0] * 1000]:
+        run_s = beat.run_for(now_s)
+        assert 0 <= run_s <= BEAT_S
+        if run_s:
+            beat.ran_s += run_s + delay
+        now_s += max(BEAT_S, run_s + delay)
+    assert beat.ran_s == pytest.approx(now_s / 2, abs=BEAT_S)
+
+
+WORKS_AND_WAITS = """\
+import os, time
+os.sched_setaffinity(0, {%d})
+print("there", flush=True)
+time.sleep(1)
+while True:
+    time.sleep(0.03)
+    real, own = time.monotonic(), time.process_time()
+    while time.process_time() < own + 0.03:
+        pass
+    print(time.monotonic() - real, flush=True)
+"""
+
+
+def state(process: subprocess.Popen[str]) -> str:
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@linux
+def test_half_a_core_is_as_slow_after_a_wait_and_whole_again_afterwards():
+    core = max(os.sched_getaffinity(0))
+    program = [sys.executable, "-c", WORKS_AND_WAITS % core]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "there\n"
+            with half_speed(core):
+                took_s = [float(process.stdout.readline()) for _ in range(20)]
+            assert statistics.median(took_s) > 1.7 * 0.03
+            assert state(process) != "T"
+            process.stdout.readline()
+            assert process.stdout.readline(), "it goes on"
+        finally:
+            process.kill()
+
+
+@linux
+def test_what_runs_elsewhere_is_left_alone():
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        pytest.skip("needs two cores")
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        try:
+            os.sched_setaffinity(process.pid, {cores[0]})
+            with half_speed(cores[1]):
+                seen = {state(process) for _ in range(60) if time.sleep(0.02) is None}
+            assert "T" not in seen
+        finally:
+            process.kill()
 
 
 @linux

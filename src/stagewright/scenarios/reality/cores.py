@@ -9,18 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from stagewright.model.errors import InputError
+from stagewright.scenarios.reality import metronome
 
 NEEDED = 2
-
-COMPETITOR = """\
-import os
-os.sched_setaffinity(0, {%d})
-while os.getppid() == %d:
-    pass
-"""
-"""A program that always has something to do, as long as its parent lives. The scheduler deals a
-core out in equal shares."""
-
 
 def two_cores() -> tuple[int, int]:
     """Return two cores of this machine.
@@ -51,12 +42,12 @@ def on_core(core: int) -> Iterator[None]:
 
 @contextmanager
 def half_speed(core: int) -> Iterator[None]:
-    """Let another program have half of a core."""
-    process = subprocess.Popen(  # noqa: S603 - our own few words
-        [sys.executable, "-c", COMPETITOR % (core, os.getpid())]
+    """Let what this process started on a core run for half of the time; see ``metronome``."""
+    process = subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-m", metronome.__name__, str(core), str(os.getpid())]
     )
     try:
         yield
     finally:
-        process.kill()
+        process.terminate()
         process.wait()

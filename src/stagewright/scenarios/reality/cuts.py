@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,10 @@ from stagewright.scenarios.reality.verdict import Kind
 
 WORSE = (1.3, 1.6)
 """How many times the chosen plan's period the two worse cuts should have."""
+
+APART = 1.2
+"""Factor by which the predicted period of a worse cut should differ from that of every other plan:
+twice what counts as a tie, so that a pair of plans has something to tell."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +64,22 @@ def candidates(
     by_hand = ((Kind.SINGLE, single), (Kind.DATA_PARALLEL, parallel))
     found = [(kind, x) for kind, x in by_hand if _shape(x) != _shape(chosen)]
     found.append((Kind.CHOSEN, chosen))
-    cuts = list(_cuts(problem))
+    plans = [Candidate(k, x, _predicted_s(x, all_reduce_bytes_per_s)) for k, x in found]
+    cuts = [Candidate(Kind.WORSE, x, x.evaluation.period_s) for x in _cuts(problem)]
     for factor in WORSE:
-        aim = factor * chosen.evaluation.period_s
-        cut = min(cuts, key=lambda x: abs(x.evaluation.period_s - aim))
-        cuts.remove(cut)
-        found.append((Kind.WORSE, cut))
-    return tuple(Candidate(k, x, _predicted_s(x, all_reduce_bytes_per_s)) for k, x in found)
+        plans.append(_cut(cuts, factor * chosen.evaluation.period_s, plans))
+        cuts.remove(plans[-1])
+    return tuple(plans)
+
+
+def _cut(cuts: Sequence[Candidate], aim_s: float, others: Sequence[Candidate]) -> Candidate:
+    """Return the cut closest to a period among those that are (most) apart from other plans."""
+
+    def off(cut: Candidate) -> tuple[float, float]:
+        nearest = min(abs(math.log(cut.predicted_s / x.predicted_s)) for x in others)
+        return max(0.0, math.log(APART) - nearest), abs(cut.predicted_s - aim_s)
+
+    return min(cuts, key=off)
 
 
 def _predicted_s(planned: Planned, all_reduce_bytes_per_s: float) -> float:

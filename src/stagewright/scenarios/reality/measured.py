@@ -22,7 +22,7 @@ from stagewright.scenarios.reality.cores import half_speed, on_core
 
 EQUAL, MIXED = ("core0", "core1"), ("core0", "half-core1")
 """What the two GPUs are called. Cores of one machine are not quite alike, so each is a type with a
-profile of its own. Of half a core a competitor has the other half."""
+profile of its own. What runs on half a core stands still for half of the time."""
 
 HALF = MIXED[1]
 

@@ -1,0 +1,103 @@
+"""A core of half the speed: ``python -m stagewright.scenarios.reality.metronome CORE PARENT``.
+
+Lets the programs on a core run for half of every beat and stops them for the other half. A program
+that competes for the core would not do: the scheduler owes whoever waited for a message more than
+half of what follows, so that a stage which waits a lot would have a faster core than one which
+computes all the time. A GPU of half the speed is as slow after a wait as before.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+BEAT_S = 0.01
+"""Seconds of running and standing together; a stage takes several times as long."""
+
+LOOK_S = 0.5
+"""Seconds between two looks for programs that were started on the core."""
+
+PROC = Path("/proc")
+
+
+@dataclass
+class Beat:
+    """When to stop and when to go on, so that what ran is half of what passed.
+
+    A process that waits for its turn wakes late now and then. Whatever ran too long in one beat is
+    taken off the next ones.
+
+    Attributes
+    ----------
+    began_s
+        Moment at which the first beat began.
+    ran_s
+        Seconds for which programs were let run since.
+    """
+
+    began_s: float
+    ran_s: float = field(default=0.0)
+
+    def run_for(self, now_s: float) -> float:
+        """Return the seconds to run in the beat that begins now: none if too much has run.
+
+        >>> Beat(0.0, ran_s=0.503).run_for(1.0)
+        0.002
+        """
+        owed_s = (now_s + BEAT_S - self.began_s) / 2 - self.ran_s
+        return round(min(max(owed_s, 0.0), BEAT_S), 9)
+
+
+def main(core: int, parent: int) -> None:
+    """Keep time for as long as the parent lives, and let everything go on at the end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    beat = Beat(time.monotonic())
+    found: list[int] = []
+    looked_s = -LOOK_S
+    try:
+        while os.getppid() == parent:
+            now_s = time.monotonic()
+            if now_s - looked_s >= LOOK_S:
+                found, looked_s = list(_programs(core, parent)), now_s
+            run_s = beat.run_for(now_s)
+            if run_s > 0:
+                _send(found, signal.SIGCONT)
+                time.sleep(run_s)
+                _send(found, signal.SIGSTOP)
+                beat.ran_s += time.monotonic() - now_s
+            time.sleep(max(0.0, now_s + BEAT_S - time.monotonic()))
+    finally:
+        _send(found, signal.SIGCONT)
+
+
+def _programs(core: int, parent: int) -> Iterator[int]:
+    """Yield the processes below ``parent`` that are kept on this core, and on no other."""
+    parents: dict[int, int] = {}
+    for folder in PROC.iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError):  # it has ended meanwhile
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                parents[int(folder.name)] = int(fields[1])
+    below = {parent}
+    while more := {pid for pid, above in parents.items() if above in below} - below:
+        below |= more
+    for pid in below - {parent, os.getpid()}:
+        with suppress(OSError):
+            if os.sched_getaffinity(pid) == {core}:
+                yield pid
+
+
+def _send(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(OSError):
+            os.kill(pid, number)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
