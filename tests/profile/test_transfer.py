@@ -10,9 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import chain, graph_of, layer
+from stagewright.model.graph import LayerGraph
 from stagewright.profile.devices import DEVICES, Device, Kind, Precision, known_device
 from stagewright.profile.roofline import Limit, Work, limit_of, roof_s
-from stagewright.profile.transfer import ATTAINABLE, LAUNCH_MS, Transfer, carry_over
+from stagewright.profile.transfer import (
+    ATTAINABLE,
+    LAUNCH_MS,
+    Transfer,
+    carry_over,
+    disturbed,
+)
 from stagewright.profile.work import LayerWork
 
 CPU = Device("CPU", 1e11, 2e10, math.inf, clock_hz=0.0, kind=Kind.CPU)
@@ -167,6 +174,59 @@ def test_the_same_device_returns_the_same_profile():
     works = {x.id: LayerWork(Work(1e9, 1e8), Work(2e9, 1e8)) for x in graph.layers}
     device = known_device("TitanXP")
     assert carry_over(graph, works, Transfer(device, device)) == graph
+
+
+def equals(*backward_ms: float, forward_ms: tuple[float, ...] = ()) -> LayerGraph:
+    """Layers of one kind on tensors of one size, one after the other."""
+    layers = [layer("node0", 1.0, 1.0, 64.0, description="Input0")]
+    forward = forward_ms or (1.0,) * len(backward_ms)
+    for k, (f, b) in enumerate(zip(forward, backward_ms, strict=True), start=1):
+        layers.append(layer(f"node{k}", f, b, 64.0, 16.0, "Conv(4, 4)"))
+    edges = " ".join(f"node{k}->node{k + 1}" for k in range(len(backward_ms)))
+    return graph_of(layers, edges)
+
+
+@pytest.mark.parametrize(
+    ("graph", "found"),
+    [
+        (equals(284.0, 109.0), {"node1": (1.0, 109.0)}),
+        (equals(3.0, 3.2, 9.0, 2.9), {"node3": (1.0, 3.0)}),
+        (equals(3.0, 5.9, 1.5), {}),
+        (equals(0.0, 5.9), {}),
+        (equals(1.0, 1.0, 1.0, forward_ms=(9.0, 3.0, 2.5)), {}),
+        (equals(1.0, 1.0, 1.0, forward_ms=(3.0, 9.0, 2.5)), {"node2": (3.0, 1.0)}),
+    ],
+)
+def test_a_time_that_stands_out_among_equals_is_not_carried_over(graph, found):
+    mended = disturbed(graph)
+    assert {x.id: (x.forward_ms, x.backward_ms) for x in mended.values()} == found
+    works = {x.id: LayerWork(Work(1e9, 1e8), Work(2e9, 1e8)) for x in graph.layers}
+    transfer = Transfer(known_device("TitanV"), known_device("TitanXP"))
+    carried = carry_over(graph, works, transfer)
+    for node, (forward_ms, backward_ms) in found.items():
+        assert carried.by_id[node].forward_ms == transfer.pass_ms(forward_ms, Work(1e9, 1e8))
+        assert carried.by_id[node].backward_ms == transfer.pass_ms(backward_ms, Work(2e9, 1e8))
+    own = Transfer(transfer.source, transfer.source)
+    assert carry_over(graph, works, own).layers == graph.layers
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        layer("b", 1.0, 1.0, 65.0, 16.0, "Conv(4, 4)"),
+        layer("b", 1.0, 1.0, 64.0, 17.0, "Conv(4, 4)"),
+        layer("b", 1.0, 1.0, 64.0, 16.0, "Conv(4, 4, 3)"),
+    ],
+)
+def test_layers_that_do_other_work_are_no_equals(other):
+    graph = graph_of([layer("a", 1.0, 9.0, 64.0, 16.0, "Conv(4, 4)"), other])
+    assert disturbed(graph) == {}
+
+
+def test_layers_on_tensors_of_another_size_are_no_equals():
+    first, second = (layer(x, 1.0, 1.0, size) for x, size in (("x", 1.0), ("y", 2.0)))
+    slow, fast = (layer(x, 1.0, t, 64.0, 16.0, "Conv(4, 4)") for x, t in (("a", 9.0), ("b", 1.0)))
+    assert disturbed(graph_of([first, second, slow, fast], "x->a y->b")) == {}
 
 
 def test_what_binds_is_named():

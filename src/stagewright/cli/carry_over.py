@@ -183,6 +183,12 @@ def _predictions(
         "that may be: docs/profile-predict.md.",
         err=True,
     )
+    if held_up := sorted({node for x in predictions for node in x.disturbed}):
+        click.echo(
+            f"Note: {', '.join(held_up)} took much longer than equal layers on tensors of the same "
+            "size, and is carried over as if it had not. Better measure again.",
+            err=True,
+        )
     return predictions
 
 

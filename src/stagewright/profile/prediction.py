@@ -26,7 +26,7 @@ from stagewright.model.profile_document import (
 )
 from stagewright.profile.devices import Precision
 from stagewright.profile.roofline import Work
-from stagewright.profile.transfer import Transfer, carry_over
+from stagewright.profile.transfer import Transfer, carry_over, disturbed
 from stagewright.profile.work import LayerWork, estimate_work, on_chip
 
 SCHEMA = "stagewright.prediction/1"
@@ -85,6 +85,12 @@ class Prediction:
             files[document_path(f"{name}.txt").name] = self._document(self.measured.document)
         return files
 
+    @property
+    def disturbed(self) -> tuple[str, ...]:
+        """Layers whose measured times stand out, so that other times were carried over."""
+        same = self.transfer.source == self.transfer.target
+        return () if same else tuple(disturbed(self.measured.graph))
+
     def data(self) -> dict[str, Any]:
         """Return what the prediction rests on, as plain data."""
         transfer, before = self.transfer, self.measured.graph
@@ -98,6 +104,7 @@ class Prediction:
             "work": "estimated" if self.measured.document is None else "counted",
             "precision": str(transfer.precision),
             "attainable": transfer.attainable,
+            "disturbed": list(self.disturbed),
             "measured_ms": before.total_ms,
             "predicted_ms": self.graph.total_ms,
             "source": _figures(transfer, "source"),

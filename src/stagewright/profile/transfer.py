@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,6 +23,10 @@ from stagewright.profile.work import LayerWork
 
 ATTAINABLE = 0.8
 """Share of a datasheet's rate that well-written kernels reach."""
+
+DISTURBED, MATTERS = 2.0, 1e-3
+"""A pass that took more than so many times what its equals took was disturbed, if that is more than
+such a part of the whole network's time."""
 
 LAUNCH_MS = 5e-3
 """Time to launch a kernel; what a CPU's profile lacks and a GPU's has."""
@@ -94,7 +100,8 @@ class Transfer:
 def carry_over(graph: LayerGraph, works: Mapping[str, LayerWork], transfer: Transfer) -> LayerGraph:
     """Return the profile that ``transfer``'s target would give.
 
-    What feeds data in keeps its time: it runs on the host.
+    What feeds data in keeps its time: it runs on the host. A disturbed measurement is not carried
+    over; see :func:`disturbed`.
 
     Parameters
     ----------
@@ -103,9 +110,12 @@ def carry_over(graph: LayerGraph, works: Mapping[str, LayerWork], transfer: Tran
     works
         The work of every layer, by node.
     """
+    plausible = {} if transfer.source == transfer.target else disturbed(graph)
     return LayerGraph(
         tuple(
-            layer if layer.id in graph.inputs else _carried(layer, works[layer.id], transfer)
+            layer
+            if layer.id in graph.inputs
+            else _carried(layer, plausible.get(layer.id, layer), works[layer.id], transfer)
             for layer in graph.layers
         ),
         graph.edges,
@@ -113,9 +123,53 @@ def carry_over(graph: LayerGraph, works: Mapping[str, LayerWork], transfer: Tran
     )
 
 
-def _carried(layer: Layer, work: LayerWork, transfer: Transfer) -> Layer:
+def disturbed(graph: LayerGraph) -> dict[str, Layer]:
+    """Find layers that were disturbed while they were measured, and what they should have taken.
+
+    Layers of one description on tensors of one size do the same work, so their times are equal on
+    any device but for noise. A pass that took more than :data:`DISTURBED` times the (lower) median
+    of its equals, in a way that matters, was held up by something else. The first of them may
+    rightly take longer forward: there sparse convolutions set up what the others use again.
+
+    Returns
+    -------
+    dict of str to Layer
+        By node, the layer with the median in place of each time that stands out.
+    """
+    equals: dict[object, list[Layer]] = defaultdict(list)
+    for layer in graph.layers:
+        operands = tuple(graph.by_id[u].activation_parts_bytes for u in graph.operands(layer.id))
+        work = operands, layer.activation_parts_bytes, layer.parameter_bytes
+        equals[layer.description, work].append(layer)
+    least_ms = MATTERS * graph.total_ms
+    found = {}
+    for alike in equals.values():
+        forward_ms, backward_ms = (
+            statistics.median_low(times)
+            for times in zip(*((x.forward_ms, x.backward_ms) for x in alike), strict=True)
+        )
+        for layer in alike:
+            first = layer is alike[0]
+            mended = dataclasses.replace(
+                layer,
+                forward_ms=layer.forward_ms
+                if first
+                else _undisturbed(layer.forward_ms, forward_ms, least_ms),
+                backward_ms=_undisturbed(layer.backward_ms, backward_ms, least_ms),
+            )
+            if mended != layer:
+                found[layer.id] = mended
+    return found
+
+
+def _undisturbed(measured_ms: float, usual_ms: float, least_ms: float) -> float:
+    longer = measured_ms > DISTURBED * usual_ms > 0 and measured_ms - usual_ms > least_ms
+    return usual_ms if longer else measured_ms
+
+
+def _carried(layer: Layer, plausible: Layer, work: LayerWork, transfer: Transfer) -> Layer:
     return dataclasses.replace(
         layer,
-        forward_ms=transfer.pass_ms(layer.forward_ms, work.forward),
-        backward_ms=transfer.pass_ms(layer.backward_ms, work.backward),
+        forward_ms=transfer.pass_ms(plausible.forward_ms, work.forward),
+        backward_ms=transfer.pass_ms(plausible.backward_ms, work.backward),
     )

@@ -13,6 +13,7 @@ from stagewright.scenarios.reality import metronome
 
 NEEDED = 2
 
+
 def two_cores() -> tuple[int, int]:
     """Return two cores of this machine.
 
