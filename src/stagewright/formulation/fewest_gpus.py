@@ -32,6 +32,8 @@ Indices = NDArray[np.int64]
 
 NEXT = 1 - 8e-7
 """The next period to try below a plan's: a refusal there proves the plan optimal to 1e-6."""
+FAR, NEAR = 1.3, 0.125
+"""Where a known plan takes so many times the floor, the best one is mostly much closer to that."""
 
 
 def fewest_replicas(period_s: Floats | float, total: Floats, sync: Floats, least: Floats) -> Floats:
@@ -81,7 +83,7 @@ class FewestGpus:
         ``close``: end when a plan is known to be within this fraction of the family's best.
         """
         high, low = ceiling_s, floor_s
-        trial = high * NEXT
+        trial = low + NEAR * (high - low) if high > FAR * low > 0 else high * NEXT
         while low < high * (1 - close) and not self.settings.expired:
             keeps = self.keeps(trial)
             if keeps is None:

@@ -27,6 +27,7 @@ from stagewright.formulation.cut_space import CutSpace, all_ideals, cuts_of, fam
 from stagewright.formulation.fewest_gpus import NEXT, FewestGpus
 from stagewright.formulation.flat_costs import FlatCosts
 from stagewright.formulation.ideal_boxes import Box, BoxTree
+from stagewright.formulation.memory import keep_freed_memory
 from stagewright.formulation.orders import topological_orders
 from stagewright.formulation.rates import rates_of
 from stagewright.formulation.reduced_graph import reduce_graph
@@ -40,7 +41,9 @@ EXACT = 1 - 1e-12
 FEW_IDEALS = 1500
 MANY_IDEALS = 20_000
 """Past FEW_IDEALS a plan along some order is looked for first: all of them take seconds."""
-MANY_BOXES = 40_000
+MANY_BOXES, FEW_OPEN = 40_000, 300
+"""Boxes are split while tables are made as long as walks pass few of them; mostly they soon pass
+many, and tables are better."""
 BETWEEN_ORDERS = 2000
 """Splits between one layer order and the next."""
 ALONG_ORDERS = 2e-4
@@ -65,11 +68,14 @@ class FlatSearch(Bracket):
     """Closes the bracket around the least period of a flat problem."""
 
     _boxes: list[Box] = field(default_factory=list)
+    _open: int = 0
+    """Boxes that a walk passed when they were last looked at."""
     _splits: int = 0
     _order: tuple[int, ...] | None = None
 
     def run(self) -> None:
         """Narrow the bracket down until it is closed or time is over."""
+        keep_freed_memory()
         ideals = self._ideals()
         if ideals is not None and len(ideals) <= FEW_IDEALS:
             self._exactly(ideals)
@@ -117,7 +123,11 @@ class FlatSearch(Bracket):
     def _tables(self, tree: BoxTree) -> None:
         """Narrow the bracket down with tables of all ideals."""
         before = self.stages
-        TableSearch(self, tree.graph).run()
+        promising = True
+        for _ in TableSearch(self, tree.graph).rounds():
+            if promising and not self.done:
+                self._split_boxes(tree, PATIENCE[0], BETWEEN_ORDERS, FEW_OPEN)
+                promising = self._open <= FEW_OPEN
         if self.stages is not None and self.stages is not before:
             self._order = self._through(tree, self.stages)
 
@@ -167,7 +177,9 @@ class FlatSearch(Bracket):
         place = {v: i for i, v in enumerate(order)}
         return _layers(tree, narrow_order(tree, tree.order_like(place), share), place.__getitem__)
 
-    def _split_boxes(self, tree: BoxTree, patience: int, most: int) -> None:
+    def _split_boxes(
+        self, tree: BoxTree, patience: int, most: int, most_open: int = MANY_BOXES
+    ) -> None:
         """Refute longer and longer periods, easier ones first.
 
         Parameters
@@ -176,6 +188,8 @@ class FlatSearch(Bracket):
             Splits to spend on one period before an easier one is tried.
         most
             Splits to spend in all.
+        most_open
+            Give up once walks pass more boxes than that.
         """
         costs = FlatCosts.of(self.problem)
         stuck_s = self.period_s
@@ -187,10 +201,15 @@ class FlatSearch(Bracket):
             near = self.period_s - self.bound_s < CLOSE * self.period_s
             middle = min((self.bound_s + stuck_s) / 2, self.bound_s * CREEP or self.period_s)
             trial = self.period_s * NEXT if near else middle
-            if not self._decide(tree, costs, trial, min(patience, enough - self._splits)):
+            left = min(patience, enough - self._splits)
+            if not self._decide(tree, costs, trial, left, most_open):
                 stuck_s = trial
+            if self._open > most_open:
+                break
 
-    def _decide(self, tree: BoxTree, costs: FlatCosts, period_s: float, patience: int) -> bool:
+    def _decide(
+        self, tree: BoxTree, costs: FlatCosts, period_s: float, patience: int, most_open: int
+    ) -> bool:
         """Refute a period or find a plan that keeps it; return whether that was done in time."""
         open_ = self._boxes
         closed: list[Box] = []
@@ -203,6 +222,9 @@ class FlatSearch(Bracket):
             # What no walk passes now, none passes once other boxes are split.
             closed += [box for box, s in zip(open_, slack_s, strict=True) if s < 0]
             open_ = [box for box, s in zip(open_, slack_s, strict=True) if s >= 0]
+            self._open = len(open_)
+            if self._open > most_open:
+                break
             wide = sorted((b for b in open_ if not b.single), key=lambda box: -box.width_s)
             if not wide:
                 self._boxes = open_ + closed

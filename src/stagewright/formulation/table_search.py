@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ class TableSearch:
         self._total_bytes = float(graph.parameter_bytes.sum())
         self._random = np.random.default_rng(bracket.settings.seed)
 
-    def run(self) -> None:
+    def rounds(self) -> Iterator[None]:
         """Go on until a finer table would take longer than there is time, or is too large."""
         settings = self._bracket.settings
         floor_s = self._bracket.bound_s
@@ -66,6 +67,7 @@ class TableSearch:
             taken_s = settings.wall_s - began_s
             self._bound(table, cell_s)
             self._plan(table, max(ALONG, cell_s / (2 * self._bracket.period_s)), tries)
+            yield
             left_s = settings.time_limit_s - settings.wall_s
             if self._bracket.done or FINER * taken_s > left_s:
                 return
