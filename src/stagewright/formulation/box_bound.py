@@ -14,7 +14,7 @@ walk breaks down, and a table (:mod:`ideal_table`) is made finer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,10 @@ class Windows:
     def __len__(self) -> int:
         """Count the sets."""
         return len(self.least_s)
+
+    def with_cut_bytes(self, further: float) -> Windows:
+        """Return the sets with further bytes that leave each of them."""
+        return replace(self, cut_bytes=self.cut_bytes + further)
 
 
 class Walk:

@@ -73,13 +73,13 @@ class FlatCosts:
         """Whether a cut asks nothing of the first stage."""
         return self.cost_model == PipeDream.name
 
-    def most_cut_bytes(self, period_s: float) -> float:
-        """Bytes that no cut of a plan with such a period exceeds."""
+    def most_cut_bytes(self, period_s: float, limit: int | None = None) -> float:
+        """Bytes that no cut exceeds in a plan with such a period and at most so many replicas."""
         if self.transfer_s_per_byte == 0:
             return float("inf")
         alone = self.cost_model == SparsePipe.name
         beside = self.gpus - 1 if self.first_sends_for_free else self.gpus // 2
-        replicas = 1 if alone else max(1, min(self.most, beside))
+        replicas = 1 if alone else max(1, min(self.most, beside, limit or self.most))
         waits = 0.0 if alone else self.latency_s
         return max(0.0, replicas * (period_s - waits) / self.transfer_s_per_byte) * (1 + 1e-8)
 

@@ -31,6 +31,7 @@ from stagewright.formulation.memory import keep_freed_memory
 from stagewright.formulation.orders import topological_orders
 from stagewright.formulation.rates import rates_of
 from stagewright.formulation.reduced_graph import reduce_graph
+from stagewright.formulation.stretch_search import WIDTHS, StretchSearch
 from stagewright.formulation.table_search import TableSearch
 from stagewright.model.errors import DoesNotApply
 from stagewright.model.plan import Stage
@@ -53,6 +54,8 @@ SHARES = (0.25, 0.1, 0.4)
 CLOSE = 1e-3
 CREEP = 1.15
 """Short periods are refuted soon: trials rise from the bound in steps of at most so much."""
+ROUNDS, GAIN = 12, 1e-3
+"""Rounds of cutting stretches anew after a table at most; all widths once have to gain so much."""
 FEWEST_SPLITS = 50
 PATIENCE = (3_000, 10_000, 40_000)
 """Splits to spend on one period before an easier one is tried; then more, and more."""
@@ -123,13 +126,21 @@ class FlatSearch(Bracket):
     def _tables(self, tree: BoxTree) -> None:
         """Narrow the bracket down with tables of all ideals."""
         before = self.stages
+        near = StretchSearch(self, tree.graph)
         promising = True
         for _ in TableSearch(self, tree.graph).rounds():
+            self._stretch(near)
             if promising and not self.done:
                 self._split_boxes(tree, PATIENCE[0], BETWEEN_ORDERS, FEW_OPEN)
                 promising = self._open <= FEW_OPEN
         if self.stages is not None and self.stages is not before:
             self._order = self._through(tree, self.stages)
+
+    def _stretch(self, search: StretchSearch) -> None:
+        """Improve the plan until rounds gain little."""
+        gains = (search.improve() for _ in range(ROUNDS))
+        while not self.done and sum(itertools.islice(gains, len(WIDTHS))) > GAIN:
+            pass
 
     def _through(self, tree: BoxTree, stages: Sequence[Stage]) -> tuple[int, ...]:
         """Return an order of the layers that passes the cuts of a plan."""

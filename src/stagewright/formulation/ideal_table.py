@@ -155,9 +155,18 @@ class _Rows:
 
 
 def tabulate(
-    graph: ReducedGraph, time_s: Floats, grid: Grid, expired: Callable[[], bool]
+    graph: ReducedGraph,
+    time_s: Floats,
+    grid: Grid,
+    expired: Callable[[], bool],
+    leaving: Floats | None = None,
 ) -> IdealTable | None:
     """Return the table of a graph whose blocks take ``time_s``.
+
+    Parameters
+    ----------
+    leaving
+        Bytes that leave an ideal as soon as it has a block, beside those of the graph's tensors.
 
     Returns
     -------
@@ -165,7 +174,7 @@ def tabulate(
         ``None`` if time is over, or the graph is too wide for a table on this grid.
     """
     try:
-        return _Sweep(graph, time_s, grid).run(expired)
+        return _Sweep(graph, time_s, grid, leaving).run(expired)
     except _TooWide:
         return None
 
@@ -177,8 +186,11 @@ class _TooWide(Exception):
 class _Sweep:
     """Decides block by block; a state has one bit for each block and tensor at the frontier."""
 
-    def __init__(self, graph: ReducedGraph, time_s: Floats, grid: Grid) -> None:
+    def __init__(
+        self, graph: ReducedGraph, time_s: Floats, grid: Grid, leaving: Floats | None
+    ) -> None:
         size = len(graph)
+        self._leaving = np.zeros(size) if leaving is None else leaving
         self._graph, self._time, self._grid = graph, time_s, grid
         self._producers: list[list[int]] = [[] for _ in range(size)]
         self._consumers: list[list[int]] = [[] for _ in range(size)]
@@ -249,7 +261,7 @@ class _Sweep:
             inner.most_s + self._time[v],
             inner.least_bytes + held,
             inner.most_bytes + held,
-            inner.cut_bytes,
+            inner.cut_bytes + self._leaving[v],
             np.arange(self._decisions, self._decisions + len(inner)),
         )
         self._decisions += len(inner)
