@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from brute_force import best_period_s
 from random_instances import COST_MODELS, instances_for, problems, small_rules
 from stagewright.formulation import rack_search
-from stagewright.formulation.compositions import compositions, compositions_within
+from stagewright.formulation.cells import Cell, cells_by_class
 from stagewright.formulation.problem import Problem, Settings
 from stagewright.formulation.rack_search import RackSearch
 from stagewright.formulation.stage_columns import Columns
@@ -76,33 +76,27 @@ class TestBracket:
             assert bracket(problem, expected_s).bound_s <= expected_s * (1 + 1e-9)
 
 
+def by_class_only(columns: Columns, usages: int) -> list[list[Cell]]:
+    return [cells_by_class(columns)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MOST_NUMBERS", 0), ("finest_first", by_class_only)],
+    ids=["model", "hints"],
+)
 @settings(max_examples=20, deadline=None)
-@given(st.data())
-def test_holds_the_optimum_where_servers_are_taken_by_class(data):
-    """With hardly any usages allowed, the model over classes has to do."""
+@given(data=st.data())
+def test_holds_the_optimum_where_servers_are_taken_by_class(name, value, data):
+    """Without a grid the model over classes has to do; with one over classes, its hints."""
     problem = data.draw(problems(COST_MODELS["topology"], instances_for("topology")))
     if not Columns.apply(problem):
         return
     expected_s = best_period_s(problem)
     assert expected_s is not None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rack_search, "MOST_USAGES", 1)
+        patch.setattr(rack_search, name, value)
         found = bracket(problem, expected_s)
     assert found.bound_s <= expected_s * (1 + 1e-9)
     if problem.cost_model.overlap and uniform(problem.instance.cluster) and expected_s > 1e-9:
         assert found.period_s == pytest.approx(expected_s, rel=1e-6)
-
-
-@given(
-    st.integers(0, 6),
-    st.lists(st.integers(0, 4), min_size=1, max_size=4),
-    st.floats(0, 10),
-)
-def test_compositions_within_a_budget_are_those_that_cost_no_more(total, rooms, budget):
-    prices = [1.0 + 0.5 * place for place in range(len(rooms))]
-    every = compositions(total, rooms)
-    assert all(sum(x) == total for x in every)
-    assert len(set(every)) == len(every)
-    found = [counts for _, counts in compositions_within(total, rooms, prices, budget)]
-    affordable = [x for x in every if sum(n * p for n, p in zip(x, prices, strict=True)) <= budget]
-    assert sorted(found) == sorted(affordable)

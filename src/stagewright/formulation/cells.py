@@ -32,9 +32,13 @@ def cells_by_class(columns: Columns) -> list[Cell]:
     ]
 
 
-def finest_cells(columns: Columns, usages: int) -> list[Cell] | None:
-    """Return the finest cells with at most so many usages (twice over, for overdrafts)."""
-    for cells in (cells_by_server(columns), cells_by_class(columns)):
-        if math.prod(2 * cell.total + 1 for cell in cells) <= usages:
-            return cells
-    return None
+def finest_first(columns: Columns, usages: int) -> list[list[Cell]]:
+    """Return cells by server, then by class, where all but the largest have so few usages."""
+    by_server, by_class = cells_by_server(columns), cells_by_class(columns)
+    both = [by_server] if by_server == by_class else [by_server, by_class]
+    return [cells for cells in both if _usages(cells) <= usages]
+
+
+def _usages(cells: list[Cell]) -> int:
+    sizes = [cell.total + 1 for cell in cells]
+    return math.prod(sizes) // max(sizes)

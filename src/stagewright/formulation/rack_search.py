@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from stagewright.formulation.assemble import with_inputs
 from stagewright.formulation.bracket import Bracket
-from stagewright.formulation.cells import Cell, cells_by_class, cells_by_server, finest_cells
+from stagewright.formulation.cells import Cell, cells_by_class, cells_by_server, finest_first
 from stagewright.formulation.cut_space import all_ideals
 from stagewright.formulation.fewest_gpus import NEXT
 from stagewright.formulation.path_model import PathModel, Verdict
-from stagewright.formulation.priced_paths import PricedPaths, Prices, Wide
+from stagewright.formulation.priced_paths import PricedPaths, Wide
 from stagewright.formulation.problem import Problem
 from stagewright.formulation.server_runs import Run
 from stagewright.formulation.stage_columns import Columns, Pairs
@@ -41,7 +43,10 @@ MANY_PARTS = 300
 SECONDS = 25.0
 """Runs and wide stages past which HiGHS looks for a plan first, seconds for each unit of that."""
 
-MOST_USAGES = 20_000_000
+MOST_NUMBERS = 300_000_000
+"""Usages times ideals of a grid: 600 MB."""
+HINTS = 10
+"""Paths over classes that are tried server by server."""
 
 Parts = tuple[list[Run], list[Wide]]
 
@@ -121,7 +126,7 @@ class RackSearch(Bracket):
             self.refute(period_s)
             return True
         parts = paths.worth_a_look(prices)
-        decided = self._by_grid(columns, parts, prices, patience)
+        decided = self._by_grid(columns, parts, patience)
         if decided or self._misled:
             return decided
         coarse, fine = cells_by_class(columns), cells_by_server(columns)
@@ -141,23 +146,31 @@ class RackSearch(Bracket):
                 return True
         return False
 
-    def _by_grid(self, columns: Columns, parts: Parts, prices: Prices, patience: float) -> bool:
+    def _by_grid(self, columns: Columns, parts: Parts, patience: float) -> bool:
         """Decide by usages, where there are few; return whether that was done."""
-        cells = finest_cells(columns, MOST_USAGES)
-        if cells is None:
+        grid = self._grid(columns, parts)
+        reached = None if grid is None else grid.fill(self.settings)
+        if grid is None or reached is None:
             return False
-        grid = UsageGrid(self.problem, columns, cells, self.settings)
-        path = grid.path(*parts, prices)
-        if path is None:
-            return False
-        if not path:
+        if not reached:
             self.refute(columns.period_s)
             return True
+        chance = np.random.default_rng(self.settings.seed)
         if grid.exact:
-            return self._take(grid.stages(path), columns.period_s)
-        return (
-            self._by_model(columns, along(path), cells_by_server(columns), patience) == Verdict.KEPT
+            return self._take(grid.stages(grid.path(chance)), columns.period_s)
+        cells = cells_by_server(columns)
+        return any(
+            self._by_model(columns, along(grid.path(chance)), cells, patience) == Verdict.KEPT
+            for _ in range(HINTS)
         )
+
+    def _grid(self, columns: Columns, parts: Parts) -> UsageGrid | None:
+        """The finest grid that is not too large, if any."""
+        for cells in finest_first(columns, MOST_NUMBERS // len(columns.pairs.space)):
+            grid = UsageGrid(self.problem, columns, cells, *parts)
+            if not grid.too_large:
+                return grid
+        return None
 
     def _find(self, columns: Columns, parts: Parts, cells: list[Cell], patience: float) -> bool:
         """Look for a plan with HiGHS; return whether there is one that keeps the period."""

@@ -2,8 +2,8 @@
 
 A cut that no link between servers carries within the period joins its stages: they lie in the same
 server. A run goes from one cut that may leave the server to the next, and takes GPUs of that server
-only; which GPUs, a small enumeration says (as in :mod:`usage_grid`, over one server). Of all usages
-only the least matter.
+only; which GPUs, a small enumeration says: the usages that reach an ideal are the bits of one
+integer, and a stage shifts them. Of all usages only the least matter.
 """
 
 from __future__ import annotations
