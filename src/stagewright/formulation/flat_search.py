@@ -14,7 +14,6 @@ Every step moves one side of the bracket [refuted, best plan] around the least p
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -54,13 +53,16 @@ SHARES = (0.25, 0.1, 0.4)
 CLOSE = 1e-3
 CREEP = 1.15
 """Short periods are refuted soon: trials rise from the bound in steps of at most so much."""
-ROUNDS, GAIN = 12, 1e-3
-"""Rounds of cutting stretches anew after a table at most; all widths once have to gain so much."""
+ROUNDS = 4
+"""Times that stretches of all widths are cut anew in a row."""
+SLOW = 0.25
+"""Once a finer table raises the bound by less than such a part of the gap, plans are looked for."""
+TRIES = 40
+"""Orders to vary between these."""
 FEWEST_SPLITS = 50
 PATIENCE = (3_000, 10_000, 40_000)
 """Splits to spend on one period before an easier one is tried; then more, and more."""
 NEARLY_WORK = 1.02
-FIRST_TRIES = 400
 """Where a plan takes hardly longer than the work must, a better plan is what is missing."""
 SHIFTS = (2.0, 5.0, 15.0, 40.0)
 """By how many places a varied order moves a layer, as standard deviations to choose from."""
@@ -75,6 +77,7 @@ class FlatSearch(Bracket):
     """Boxes that a walk passed when they were last looked at."""
     _splits: int = 0
     _order: tuple[int, ...] | None = None
+    _varied_times: int = 0
 
     def run(self) -> None:
         """Narrow the bracket down until it is closed or time is over."""
@@ -88,8 +91,11 @@ class FlatSearch(Bracket):
         self.refute(work_s)
         tree = self._tree()
         self._boxes = [tree.whole()]
+        near = StretchSearch(self, tree.graph)
         if ideals is None and "ideal-tables" not in self.settings.without:
-            self._tables(tree)
+            self._tables(tree, near)
+        if ideals is None and self.period_s <= NEARLY_WORK * work_s:
+            self._stretch(near)
         for order in self._orders(tree):
             if self.done:
                 return
@@ -99,11 +105,12 @@ class FlatSearch(Bracket):
         if ideals is not None:
             self._exactly(ideals)
             return
-        if self.period_s <= NEARLY_WORK * work_s:
-            self._vary(tree, FIRST_TRIES)
         for patience in PATIENCE:
+            self._stretch(near)
             self._split_boxes(tree, patience, MANY_BOXES)
-        self._vary(tree)
+        while not self.done and self.stages is not None:
+            self._stretch(near)
+            self._vary(tree)
 
     def _ideals(self) -> CutSpace | None:
         try:
@@ -123,24 +130,28 @@ class FlatSearch(Bracket):
         self.take(search)
         self.refute(search.refuted_s)
 
-    def _tables(self, tree: BoxTree) -> None:
+    def _tables(self, tree: BoxTree, near: StretchSearch) -> None:
         """Narrow the bracket down with tables of all ideals."""
         before = self.stages
-        near = StretchSearch(self, tree.graph)
         promising = True
+        bound_s = self.bound_s
         for _ in TableSearch(self, tree.graph).rounds():
-            self._stretch(near)
+            if self.bound_s - bound_s < SLOW * (self.period_s - self.bound_s):
+                self._stretch(near, 1)
+            bound_s = self.bound_s
             if promising and not self.done:
                 self._split_boxes(tree, PATIENCE[0], BETWEEN_ORDERS, FEW_OPEN)
                 promising = self._open <= FEW_OPEN
         if self.stages is not None and self.stages is not before:
             self._order = self._through(tree, self.stages)
 
-    def _stretch(self, search: StretchSearch) -> None:
-        """Improve the plan until rounds gain little."""
-        gains = (search.improve() for _ in range(ROUNDS))
-        while not self.done and sum(itertools.islice(gains, len(WIDTHS))) > GAIN:
-            pass
+    def _stretch(self, near: StretchSearch, rounds: int = ROUNDS) -> None:
+        """Improve the plan, at most until no width of stretches gains anything."""
+        if "stretches" in self.settings.without:
+            return
+        for _ in range(rounds):
+            if self.done or sum(near.improve() for _ in WIDTHS) <= 0:
+                return
 
     def _through(self, tree: BoxTree, stages: Sequence[Stage]) -> tuple[int, ...]:
         """Return an order of the layers that passes the cuts of a plan."""
@@ -155,13 +166,15 @@ class FlatSearch(Bracket):
             self._order = tuple(order)
         self.take(search)
 
-    def _vary(self, tree: BoxTree, tries: int | None = None) -> None:
-        """Vary the best order again and again, so many times or until time is over."""
-        rng = np.random.default_rng(self.settings.seed)
-        for _ in itertools.count() if tries is None else range(tries):
-            if self.done or self._order is None:
+    def _vary(self, tree: BoxTree) -> None:
+        """Vary the best order again and again."""
+        rng = np.random.default_rng(self.settings.seed + self._varied_times)
+        self._varied_times += 1
+        for _ in range(TRIES):
+            if self.done:
                 return
-            self._try(self._varied(tree, self._order, rng))
+            order = self._order or self._through(tree, self.stages or ())
+            self._try(self._varied(tree, order, rng))
 
     def _varied(
         self, tree: BoxTree, order: Sequence[int], rng: np.random.Generator

@@ -130,27 +130,24 @@ class _Rows:
         work = np.floor((self.least_s + self.most_s) / (2 * grid.work_s)).astype(np.uint64)
         held = np.floor((self.least_bytes + self.most_bytes) / (2 * grid.parameter_bytes))
         cell = work * MIX[0] + held.astype(np.uint64)
-        order = np.argsort((self.state ^ (cell * MIX[1])) * MIX[2], kind="stable")
-        changes = np.zeros(len(order), dtype=bool)
-        changes[:1] = True
-        for key in (self.state, cell):
-            ordered = key[order]
-            changes[1:] |= ordered[1:] != ordered[:-1]
+        order = np.argsort((self.state ^ (cell * MIX[1])) * MIX[2])
+        state, cell = self.state[order], cell[order]
+        changes = np.ones(len(order), dtype=bool)
+        changes[1:] = (state[1:] != state[:-1]) | (cell[1:] != cell[:-1])
         begins = np.flatnonzero(changes)
         cut_bytes = self.cut_bytes[order]
         fewest = np.minimum.reduceat(cut_bytes, begins)
-        attained = np.flatnonzero(
-            cut_bytes == np.repeat(fewest, np.diff(begins, append=len(order)))
-        )
-        first = order[attained[np.searchsorted(attained, begins)]]
+        # Of several with the fewest bytes the first, in whatever order a sort leaves them.
+        more = cut_bytes > np.repeat(fewest, np.diff(begins, append=len(order)))
+        last = np.where(more, np.iinfo(np.int64).max, self.last[order])
         return _Rows(
-            self.state[first],
+            state[begins],
             np.minimum.reduceat(self.least_s[order], begins),
             np.maximum.reduceat(self.most_s[order], begins),
             np.minimum.reduceat(self.least_bytes[order], begins),
             np.maximum.reduceat(self.most_bytes[order], begins),
             fewest,
-            self.last[first],
+            np.minimum.reduceat(last, begins),
         )
 
 

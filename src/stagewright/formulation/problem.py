@@ -36,6 +36,7 @@ TECHNIQUES = (
     "bounds",
     "flat-search",
     "ideal-tables",
+    "stretches",
     "rack-search",
 )
 """What ``cpsat`` does beside handing the plain model to the solver; see docs/benchmarks.md."""

@@ -66,7 +66,7 @@ class StretchSearch:
         """Run one round; return by which part the best period got shorter."""
         bracket = self._bracket
         before_s = bracket.period_s
-        if bracket.stages is None or len(bracket.stages) < 2 or bracket.done:  # noqa: PLR2004
+        if bracket.stages is None or len(bracket.stages) < 2 or bracket.done:
             return 0.0
         if bracket.stages is not self._seen:
             self._seen = bracket.stages
