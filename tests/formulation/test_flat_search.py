@@ -8,6 +8,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from brute_force import best_period_s
+from builders import chain
 from random_instances import COST_MODELS, problems, small_clusters, small_instances, small_rules
 from stagewright.formulation import flat_search
 from stagewright.formulation.cut_orders import narrow_order
@@ -20,8 +21,15 @@ from stagewright.formulation.ideal_table import Grid, tabulate
 from stagewright.formulation.problem import Problem, Settings
 from stagewright.formulation.rates import rates_of
 from stagewright.formulation.reduced_graph import reduce_graph
+from stagewright.formulation.run import run_planner
+from stagewright.formulation.stretch import Stretches
+from stagewright.formulation.stretch_search import StretchSearch
+from stagewright.model.cluster import Cluster, GpuGroup
+from stagewright.model.cost_model import CostModel
+from stagewright.model.costs import PipeDream, SparsePipe, Topology
 from stagewright.model.evaluate import evaluate
-from stagewright.model.plan import Plan
+from stagewright.model.instance import build_instance
+from stagewright.model.plan import Plan, Stage
 
 FLAT = ("pipedream", "sparsepipe", "topology")
 CLUSTERS = small_clusters(max_servers=1, types=["TitanV"])
@@ -164,6 +172,93 @@ def test_a_table_holds_every_ideal_and_an_ideal_for_each_row(data, cell, kept):
         assert any((ideal == known).all() for known in cheap)
         assert cut_bytes(tree_of(problem), ideal) == windows.cut_bytes[row]
         assert row in rows_with(ideal)
+
+
+@QUICK
+@given(st.data(), st.sampled_from([1e-9, 0.05]), st.sampled_from([0.3, 1.0]))
+def test_a_stretch_holds_the_ideals_between_two(data, cell, kept):
+    problem = flat_problem(data, "pipedream")
+    assert problem is not None
+    tree = tree_of(problem)
+    graph, time_s = tree.graph, tree.graph.time_s[0]
+    order = [layer for block in graph.blocks for layer in block]
+    ideals = all_ideals(problem.instance).members[:, order]
+    lower = ideals[data.draw(st.integers(0, len(ideals) - 1))]
+    larger = ideals[~(lower & ~ideals).any(axis=1)]
+    upper = larger[data.draw(st.integers(0, len(larger) - 1))]
+    between = larger[~(larger & ~upper).any(axis=1)]
+    most = kept * sum(t.n_bytes for t in graph.tensors)
+    total_s, total_bytes = float(time_s.sum()), float(graph.parameter_bytes.sum())
+    grid = Grid(cell * total_s + 1e-15, cell * total_bytes + 1e-15, most)
+    table = Stretches(graph, time_s).table(lower, upper, grid, lambda: False)
+    if table is None:
+        assert (lower == upper).all()
+        return
+    windows = table.windows
+
+    def rows_with(ideal: np.ndarray) -> np.ndarray:
+        beyond = ideal & ~lower
+        work, held = beyond @ time_s, beyond @ graph.parameter_bytes
+        return np.flatnonzero(
+            (windows.least_s <= work * (1 + 1e-9) + 1e-15)
+            & (work <= windows.most_s * (1 + 1e-9) + 1e-15)
+            & (windows.least_bytes <= held + 1e-6)
+            & (held <= windows.most_bytes + 1e-6)
+            & (windows.cut_bytes <= cut_bytes(tree, ideal))
+        )
+
+    for ideal in between:
+        if cut_bytes(tree, ideal) <= most and not (ideal == upper).all():
+            assert len(rows_with(ideal))
+    for row, ideal in enumerate(table.ideals(np.arange(len(windows)))):
+        assert any((ideal == known).all() for known in between)
+        assert cut_bytes(tree, ideal) == windows.cut_bytes[row] <= most
+        assert row in rows_with(ideal)
+
+
+def started_badly(cost_model: CostModel, times_ms: list[float], gpus: int) -> FlatSearch:
+    """A bracket whose best plan has stages of equally many layers, one replica each."""
+    graph = chain(times_ms, 1e5, 1e6)
+    cluster = Cluster(("Server0",), (GpuGroup(0, "A", gpus),), ((1e9,),), ((0.0,),))
+    problem = Problem(build_instance({"A": graph}, cluster), cost_model)
+    names = [x.id for x in graph.layers]
+    each = len(names) // gpus
+    stages = tuple(
+        Stage(tuple(names[k * each : (k + 1) * each if k < gpus - 1 else None]), (1,))
+        for k in range(gpus)
+    )
+    plan = Plan(stages, "test")
+    period_s = evaluate(problem.instance, plan, problem.cost_model).period_s
+    search = FlatSearch(problem, Settings(workers=1).started(), period_s * 2, 0.0)
+    search.keep(plan, period_s)
+    return search
+
+
+@pytest.mark.parametrize("cost_model", [PipeDream(), SparsePipe(), Topology()], ids=FLAT)
+def test_cutting_stretches_anew_ends_in_the_best_plan_of_a_chain(cost_model):
+    times_ms = [1.0 + 0.25 * k + (7 * k) % 5 for k in range(40)]
+    search = started_badly(cost_model, times_ms, 5)
+    best = run_planner("exact-dp", search.problem, Settings(workers=1)).evaluation.period_s
+    assert search.period_s > 1.1 * best
+    near = StretchSearch(search, tree_of(search.problem).graph)
+    periods = [search.period_s]
+    for _ in range(12):
+        gained = near.improve()
+        assert gained == pytest.approx(1 - search.period_s / periods[-1])
+        periods.append(search.period_s)
+    assert periods == sorted(periods, reverse=True)
+    assert search.period_s == pytest.approx(best, rel=2e-3)
+    assert search.stages is not None
+    judged = evaluate(
+        search.problem.instance, Plan(search.stages, "test"), search.problem.cost_model
+    )
+    assert judged.valid
+    assert judged.period_s == pytest.approx(search.period_s)
+
+
+def test_one_stage_has_no_stretches():
+    search = started_badly(PipeDream(), [1.0, 2.0], 1)
+    assert StretchSearch(search, tree_of(search.problem).graph).improve() == 0
 
 
 @QUICK

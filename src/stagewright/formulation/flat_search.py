@@ -76,8 +76,9 @@ class FlatSearch(Bracket):
     _open: int = 0
     """Boxes that a walk passed when they were last looked at."""
     _splits: int = 0
-    _order: tuple[int, ...] | None = None
-    _varied_times: int = 0
+
+    def __post_init__(self) -> None:
+        self._random = np.random.default_rng(self.settings.seed)
 
     def run(self) -> None:
         """Narrow the bracket down until it is closed or time is over."""
@@ -91,6 +92,7 @@ class FlatSearch(Bracket):
         self.refute(work_s)
         tree = self._tree()
         self._boxes = [tree.whole()]
+        given = self.stages
         near = StretchSearch(self, tree.graph)
         if ideals is None and "ideal-tables" not in self.settings.without:
             self._tables(tree, near)
@@ -108,7 +110,7 @@ class FlatSearch(Bracket):
         for patience in PATIENCE:
             self._stretch(near)
             self._split_boxes(tree, patience, MANY_BOXES)
-        while not self.done and self.stages is not None:
+        while not self.done and self.stages is not given:
             self._stretch(near)
             self._vary(tree)
 
@@ -132,7 +134,6 @@ class FlatSearch(Bracket):
 
     def _tables(self, tree: BoxTree, near: StretchSearch) -> None:
         """Narrow the bracket down with tables of all ideals."""
-        before = self.stages
         promising = True
         bound_s = self.bound_s
         for _ in TableSearch(self, tree.graph).rounds():
@@ -142,8 +143,6 @@ class FlatSearch(Bracket):
             if promising and not self.done:
                 self._split_boxes(tree, PATIENCE[0], BETWEEN_ORDERS, FEW_OPEN)
                 promising = self._open <= FEW_OPEN
-        if self.stages is not None and self.stages is not before:
-            self._order = self._through(tree, self.stages)
 
     def _stretch(self, near: StretchSearch, rounds: int = ROUNDS) -> None:
         """Improve the plan, at most until no width of stretches gains anything."""
@@ -162,24 +161,18 @@ class FlatSearch(Bracket):
         """Look for a better plan along an order of the layers."""
         search = FewestGpus(self.problem, prefixes(self.problem.instance, order), self.settings)
         search.search(self.period_s, self.bound_s, ALONG_ORDERS)
-        if search.period_s < self.period_s:
-            self._order = tuple(order)
         self.take(search)
 
     def _vary(self, tree: BoxTree) -> None:
-        """Vary the best order again and again."""
-        rng = np.random.default_rng(self.settings.seed + self._varied_times)
-        self._varied_times += 1
+        """Try orders near one that passes the cuts of the best plan."""
         for _ in range(TRIES):
-            if self.done:
+            if self.done or self.stages is None:
                 return
-            order = self._order or self._through(tree, self.stages or ())
-            self._try(self._varied(tree, order, rng))
+            self._try(self._varied(tree, self._through(tree, self.stages)))
 
-    def _varied(
-        self, tree: BoxTree, order: Sequence[int], rng: np.random.Generator
-    ) -> Sequence[int]:
+    def _varied(self, tree: BoxTree, order: Sequence[int]) -> Sequence[int]:
         """Return a topological order near ``order``."""
+        rng = self._random
         place = np.empty(len(order))
         place[list(order)] = np.arange(len(order))
         noisy = place + rng.normal(0, rng.choice(SHIFTS), len(order))
@@ -264,7 +257,9 @@ class FlatSearch(Bracket):
         """Decide a period over the only ideals that a plan which keeps it can be cut at."""
         if len(alive) > MANY_MEMBERS:
             return False
-        members = tree.graph.layers(np.array([box.inside for box in alive]))
+        # None at all: only plans of one stage are left.
+        inside = np.array([box.inside for box in alive], dtype=bool)
+        members = tree.graph.layers(inside.reshape(len(alive), len(tree.graph)))
         ideals = family(self.problem.instance, members)
         search = FewestGpus(self.problem, ideals, self.settings)
         keeps = search.keeps(period_s)

@@ -55,8 +55,7 @@ class Stretches:
         self._sources = np.array([x.source for x in tensors], dtype=np.int64)
         self._bytes = np.array([x.n_bytes for x in tensors])
         self._targets = np.array([v for x in tensors for v in x.targets], dtype=np.int64)
-        counts = [len(x.targets) for x in tensors]
-        self._begins = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
+        self._begins = np.cumsum([0, *(len(x.targets) for x in tensors)])[:-1]
 
     def table(
         self, lower: Bools, upper: Bools, grid: Grid, expired: Callable[[], bool]

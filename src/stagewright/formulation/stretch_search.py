@@ -168,9 +168,7 @@ class StretchSearch:
                 self._cuts[i] = table.ideals(np.array([best]))[0]
 
     def _stage_s(self, blocks: Bools, replicas: int) -> float:
-        return float(
-            self._times_s(self._time[blocks].sum(), self._held[blocks].sum(), replicas)
-        )
+        return float(self._times_s(self._time[blocks].sum(), self._held[blocks].sum(), replicas))
 
     def _times_s(self, work_s: Floats, held: Floats, replicas: int) -> Floats:
         """Seconds of stages but for their transfers: (T + 2(m-1)P/(βm)) / m."""
