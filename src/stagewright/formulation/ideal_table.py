@@ -34,7 +34,7 @@ Indices = NDArray[np.int64]
 MANY_ROWS = 400_000
 MANY_DECISIONS = 50_000_000
 """Four bytes for each, to find the ideal of a row again."""
-GROWTH = 1.6
+GROWTH, FEW_ROWS = 1.6, 300
 """Rows are merged once there are so many times as many as after the last merge."""
 MIX = tuple(np.uint64(x) for x in (1 << 32, 0xC2B2AE3D27D4EB4F, 0x9E3779B97F4A7C15))
 """The first keeps two numbers of a cell apart, the others are odd with irregular bits."""
@@ -220,7 +220,7 @@ class _Sweep:
                 if done.any():
                     complete.append(rows.take(done))
                     rows = rows.take(~done)
-            if len(rows) > GROWTH * after_merge + 50:
+            if len(rows) > GROWTH * after_merge + FEW_ROWS:
                 rows = rows.merged(self._grid)
                 after_merge = len(rows)
                 large = after_merge > MANY_ROWS or self._decisions > MANY_DECISIONS
