@@ -4,7 +4,7 @@ Every step moves one side of the bracket [refuted, best plan] around the least p
 
 - where the graph has few ideals, :class:`FewestGpus` over all of them closes the bracket;
 - else tables of all ideals, on finer and finer grids, give a bound and plans
-  (:mod:`table_search`);
+  (:mod:`table_search`), and stretches of the best plan are cut anew (:mod:`stretch_search`);
 - narrow topological orders, and variations of the best, give further plans (:mod:`cut_orders`,
   :class:`FewestGpus` over prefixes);
 - in turn with the orders, boxes of ideals are split until the walk over them breaks down, which

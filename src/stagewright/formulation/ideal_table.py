@@ -35,7 +35,7 @@ MANY_ROWS = 400_000
 MANY_DECISIONS = 50_000_000
 """Four bytes for each, to find the ideal of a row again."""
 GROWTH, FEW_ROWS = 1.6, 300
-"""Rows are merged once there are so many times as many as after the last merge."""
+"""Rows are merged once there are so many times as many as after the last merge and so many more."""
 MIX = tuple(np.uint64(x) for x in (1 << 32, 0xC2B2AE3D27D4EB4F, 0x9E3779B97F4A7C15))
 """The first keeps two numbers of a cell apart, the others are odd with irregular bits."""
 BITS = 62

@@ -43,12 +43,20 @@ def on_core(core: int) -> Iterator[None]:
 
 @contextmanager
 def half_speed(core: int) -> Iterator[None]:
-    """Let what this process started on a core run for half of the time; see ``metronome``."""
+    """Let what this process started on a core run for half of the time; see ``metronome``.
+
+    Raises
+    ------
+    InputError
+        If the program that does so ended before.
+    """
     process = subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-m", metronome.__name__, str(core), str(os.getpid())]
     )
     try:
         yield
+        if process.poll() is not None:
+            raise InputError("the program that halves the core ended early; nothing was halved")
     finally:
         process.terminate()
         process.wait()
