@@ -53,17 +53,15 @@ SHARES = (0.25, 0.1, 0.4)
 CLOSE = 1e-3
 CREEP = 1.15
 """Short periods are refuted soon: trials rise from the bound in steps of at most so much."""
-ROUNDS = 4
-"""Times that stretches of all widths are cut anew in a row."""
-SLOW = 0.25
+ROUNDS, GAIN = 50, 3e-4
+"""Times that stretches of all widths are cut anew in a row, as long as each gains so much."""
+SLOW = 0.15
 """Once a finer table raises the bound by less than such a part of the gap, plans are looked for."""
 TRIES = 40
 """Orders to vary between these."""
 FEWEST_SPLITS = 50
 PATIENCE = (3_000, 10_000, 40_000)
 """Splits to spend on one period before an easier one is tried; then more, and more."""
-NEARLY_WORK = 1.02
-"""Where a plan takes hardly longer than the work must, a better plan is what is missing."""
 SHIFTS = (2.0, 5.0, 15.0, 40.0)
 """By how many places a varied order moves a layer, as standard deviations to choose from."""
 
@@ -96,7 +94,6 @@ class FlatSearch(Bracket):
         near = StretchSearch(self, tree.graph)
         if ideals is None and "ideal-tables" not in self.settings.without:
             self._tables(tree, near)
-        if ideals is None and self.period_s <= NEARLY_WORK * work_s:
             self._stretch(near)
         for order in self._orders(tree):
             if self.done:
@@ -145,11 +142,11 @@ class FlatSearch(Bracket):
                 promising = self._open <= FEW_OPEN
 
     def _stretch(self, near: StretchSearch, rounds: int = ROUNDS) -> None:
-        """Improve the plan, at most until no width of stretches gains anything."""
+        """Improve the plan until all widths of stretches together hardly gain anything."""
         if "stretches" in self.settings.without:
             return
         for _ in range(rounds):
-            if self.done or sum(near.improve() for _ in WIDTHS) <= 0:
+            if self.done or sum(near.improve() for _ in WIDTHS) < GAIN:
                 return
 
     def _through(self, tree: BoxTree, stages: Sequence[Stage]) -> tuple[int, ...]:

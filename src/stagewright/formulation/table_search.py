@@ -29,6 +29,8 @@ AIMS = (0.5, 0.9)
 """Rows are promising if walks pass them at a period so far between the bound and the best plan."""
 BINS = 1000
 """Of the promising rows one is kept for each of so many steps of work and number of replicas."""
+MOST_PROMISING = 2500
+"""Of more than that, some by chance: a search takes as long as the square of their number."""
 ALONG = 2e-4
 """How close to the best over some ideals is close enough."""
 PATIENCE = 1
@@ -140,4 +142,6 @@ class TableSearch:
         changes = np.diff(bins[order], prepend=-1) != 0
         changes |= np.diff(asked[order], prepend=-1) != 0
         chosen: Indices = rows[order[changes]]
+        if len(chosen) > MOST_PROMISING:
+            chosen = self._random.choice(chosen, MOST_PROMISING, replace=False)
         return chosen
