@@ -1,10 +1,9 @@
 """How few GPUs of one cell do for the layers up to an ideal, for every usage of the other cells.
 
 For a period, least(i, u) is the fewest GPUs of the last cell with which the layers up to ideal i
-can keep it, where u counts the GPUs of every other cell: one array of small integers per ideal. A
-run takes it from ideal to ideal by a shift. A wide stage of m replicas is m shifts by one GPU, each
-the best over the cells allowed; the chain of these serves all stages that leave the same ideal.
-That is a full enumeration, and yet a few thousand passes over some ten thousand numbers.
+can keep it, where u counts the GPUs of every other cell: one array of small integers per ideal
+(:mod:`usage_space`). Runs and wide stages carry it from ideal to ideal. That is a full enumeration,
+and yet a few thousand passes over some ten thousand numbers.
 
 Where all groups together have too many usages, servers of a class are taken as one: a relaxation,
 which refutes periods still, and whose paths say which stages to look at.
@@ -12,14 +11,11 @@ which refutes periods still, and whose paths say which stages to look at.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stagewright.formulation.cells import Cell
 from stagewright.formulation.path_model import by_group, stages_of
@@ -27,13 +23,11 @@ from stagewright.formulation.priced_paths import Wide
 from stagewright.formulation.problem import Problem, Settings
 from stagewright.formulation.server_runs import Run
 from stagewright.formulation.stage_columns import Columns
+from stagewright.formulation.usage_space import UNREACHED, Counts, Demand, Place, UsageSpace
 from stagewright.model.plan import Stage
 
 MOST_WORK = 20_000_000_000
 """Numbers to look at for one period; some seconds."""
-UNREACHED = 1 << 14
-
-Counts = NDArray[np.int16]
 
 
 @dataclass(frozen=True)
@@ -46,12 +40,10 @@ class Move:
 
 @dataclass
 class _Leaving:
-    """What leaves one ideal: runs with what they take, and wide stages by cells and servers."""
+    """What leaves one ideal."""
 
     runs: list[Move] = field(default_factory=list)
-    wide: dict[tuple[tuple[int, ...], int], list[Wide]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    wide: dict[Demand, list[Wide]] = field(default_factory=lambda: defaultdict(list))
 
 
 class UsageGrid:
@@ -76,12 +68,8 @@ class UsageGrid:
         self._problem = problem
         self._columns = columns
         self.cells = sorted(cells, key=lambda cell: cell.total)
-        self._tops = tuple(cell.total for cell in self.cells[:-1])
-        sizes = [top + 1 for top in self._tops]
-        self._strides = [math.prod(sizes[axis + 1 :]) for axis in range(len(sizes))]
-        self._kinds = [columns.resources[cell.resource].kind for cell in self.cells]
-        self._sizes = {r.kind: len(r.servers) for r in columns.resources}
         self.exact = all(cell.server is not None for cell in cells)
+        self._space = UsageSpace([cell.total for cell in self.cells], self._places())
         self._leaving: dict[int, _Leaving] = defaultdict(_Leaving)
         for run in runs:
             self._leaving[run.first].runs += self._moves_of_run(run)
@@ -89,32 +77,41 @@ class UsageGrid:
             self._leaving[stage.first].wide[self._demand(stage)].append(stage)
         self._least: dict[int, Counts] = {}
 
+    def _places(self) -> list[Place]:
+        """Each server; or each class, where its servers are taken as one."""
+        found: dict[tuple[int | None, int], list[int]] = defaultdict(list)
+        for c, cell in enumerate(self.cells):
+            found[cell.server, self._columns.resources[cell.resource].kind].append(c)
+        sizes = {r.kind: len(r.servers) for r in self._columns.resources}
+        return [
+            Place(sizes[kind] if server is None else 1, tuple(cells))
+            for (server, kind), cells in found.items()
+        ]
+
     @property
     def too_large(self) -> bool:
-        """Whether filling the arrays takes longer than it can repay."""
+        """Whether filling the arrays takes longer than it can repay, or counts more than it can."""
         steps = 0
         for leaving in self._leaving.values():
             steps += len(leaving.runs)
-            for (cells, servers), stages in leaving.wide.items():
-                touching = self._touching(cells, servers)
-                steps += sum(len(place) * len(levels) for place, levels in touching)
-                steps += (max(x.replicas for x in stages) - servers) * len(cells) + len(stages)
-        return steps * math.prod(top + 1 for top in self._tops) > MOST_WORK
+            for demand, stages in leaving.wide.items():
+                most = max(stage.replicas for stage in stages)
+                steps += self._space.shifts(demand, most) + len(stages)
+        return not self._space.countable or steps * self._space.size > MOST_WORK
+
+    @property
+    def _last(self) -> int:
+        return len(self._columns.pairs.space) - 1
 
     def fill(self, settings: Settings) -> bool | None:
         """Fill the arrays; return whether the end is reached, ``None`` if time is over."""
-        last = len(self._columns.pairs.space) - 1
-        self._least = {0: self._unreached()}
-        self._least[0][(0,) * len(self._tops)] = 0
-        for i in range(last):
+        self._least = {0: self._space.start()}
+        for i in range(self._last):
             if settings.expired:
                 return None
             if i in self._least:
                 self._leave(i)
-        return last in self._least and bool((self._least[last] <= self.cells[-1].total).any())
-
-    def _unreached(self) -> Counts:
-        return np.full([top + 1 for top in self._tops], UNREACHED, dtype=np.int16)
+        return self._last in self._least and self._space.has(self._least[self._last])
 
     def _reach(self, i: int, least: Counts) -> None:
         """Take over what an array says of an ideal where that is less."""
@@ -124,74 +121,14 @@ class UsageGrid:
         """Carry the usages of an ideal over to where its runs and wide stages end."""
         least, leaving = self._least[i], self._leaving[i]
         for move in leaving.runs:
-            self._reach(move.part.last, self._shifted(least, move.counts))
-        for (cells, servers), stages in leaving.wide.items():
+            self._reach(move.part.last, self._space.moved(least, move.counts))
+        for demand, stages in leaving.wide.items():
             ends: dict[int, set[int]] = defaultdict(set)
             for stage in stages:
                 ends[stage.replicas].add(stage.last)
-            for m, level in self._chain(least, cells, servers, max(ends)):
+            for m, level in self._space.chain(least, demand, max(ends)):
                 for last in ends.get(m, ()):
                     self._reach(last, level)
-
-    def _shifted(self, least: Counts, counts: Sequence[int]) -> Counts:
-        """Return what follows with ``counts`` more GPUs of each cell.
-
-        One shift of all numbers in a row, several times as fast as one axis by axis. What a usage
-        beyond the top of an axis carries over lies among the first ``counts`` of it.
-        """
-        *steps, more = counts
-        moved = np.empty_like(least)
-        before, after = least.ravel(), moved.ravel()
-        offset = min(int(np.dot(steps, self._strides)), moved.size)
-        after[:offset] = UNREACHED
-        np.add(before[: moved.size - offset], more, out=after[offset:])
-        for axis, n in enumerate(steps):
-            if n:
-                moved[(slice(None),) * axis + (slice(0, n),)] = UNREACHED
-        return moved
-
-    def _chain(
-        self, least: Counts, cells: tuple[int, ...], servers: int, most: int
-    ) -> Iterator[tuple[int, Counts]]:
-        """Yield what follows with m more GPUs of some cells, from ``servers`` to ``most``.
-
-        The first GPUs touch a server each; the others may lie anywhere.
-        """
-        unit = {c: [int(c == x) for x in range(len(self.cells))] for c in cells}
-        levels = [least, *(self._unreached() for _ in range(servers))]
-        for place, touched in self._touching(cells, servers):
-            for m in touched:
-                more = [self._shifted(levels[m - 1], unit[c]) for c in place]
-                levels[m] = reduce(np.minimum, more, levels[m])
-        level = levels[-1]
-        yield servers, level
-        for m in range(servers + 1, most + 1):
-            level = reduce(np.minimum, [self._shifted(level, unit[c]) for c in cells])
-            yield m, level
-
-    def _touching(
-        self, cells: tuple[int, ...], servers: int
-    ) -> list[tuple[list[int], Sequence[int]]]:
-        """(cells, numbers of servers touched with it) of each server, one after the other.
-
-        Descending, so that a server is touched once; no more than servers so far, and no fewer
-        than what those to come can make up for.
-        """
-        each = [place for size, place in self._places(cells) for _ in range(min(size, servers))]
-        return [
-            (place, range(min(now, servers), max(servers - len(each) + now, 1) - 1, -1))
-            for now, place in enumerate(each, 1)
-        ]
-
-    def _places(self, cells: tuple[int, ...]) -> list[tuple[int, list[int]]]:
-        """(servers, cells) of each server, or of each class where its servers are taken as one."""
-        found: dict[tuple[int | None, int], list[int]] = defaultdict(list)
-        for c in cells:
-            found[self.cells[c].server, self._kinds[c]].append(c)
-        return [
-            (1 if server is not None else self._sizes[kind], place)
-            for (server, kind), place in found.items()
-        ]
 
     def _moves_of_run(self, run: Run) -> list[Move]:
         """The run in each server that it may lie in."""
@@ -204,16 +141,12 @@ class UsageGrid:
             for server in servers
         ]
 
-    def _demand(self, stage: Wide) -> tuple[tuple[int, ...], int]:
-        """Cells that the replicas may come from, and servers that they have to touch.
-
-        The latter is 0 where enough replicas, wherever they lie, can touch enough servers.
-        """
+    def _demand(self, stage: Wide) -> Demand:
+        """A wide stage touches two servers, and as many as the cuts at its ends need."""
         servers = max(2, int(self._columns.across[[stage.first, stage.last]].max()))
         allowed = stage.option.allowed[:, stage.pair]
         cells = tuple(c for c, cell in enumerate(self.cells) if allowed[cell.resource])
-        enough = all(size >= servers for size, _ in self._places(cells))
-        return cells, 0 if enough else servers
+        return self._space.demand(cells, servers)
 
     def path(self, rng: np.random.Generator) -> list[Move]:
         """Walk back from the end; which of several ways, chance decides."""
@@ -224,10 +157,8 @@ class UsageGrid:
             for stages in leaving.wide.values():
                 for stage in stages:
                     into[stage.last].append(stage)
-        last = len(self._columns.pairs.space) - 1
-        ends = np.argwhere(self._least[last] <= self.cells[-1].total)
-        end = tuple(rng.choice(ends).tolist())
-        usage = [*end, int(self._least[last][end])]
+        last = self._last
+        usage = self._space.any_of(self._least[last], rng)
         path: list[Move] = []
         while last > 0:
             ways = into[last]
@@ -239,41 +170,19 @@ class UsageGrid:
 
     def _before(self, way: Move | Wide, usage: Sequence[int]) -> tuple[Move, list[int]] | None:
         """The move that leads to a usage, and the usage before it; ``None`` if it does not."""
-        if isinstance(way, Wide):
-            return self._before_wide(way, usage)
-        before = [a - b for a, b in zip(usage, way.counts, strict=True)]
-        least = self._least.get(way.part.first)
-        if least is None or min(before) < 0:
-            return None
-        here = int(least[tuple(before[:-1])])
-        return (way, [*before[:-1], here]) if here <= before[-1] else None
-
-    def _before_wide(self, stage: Wide, usage: Sequence[int]) -> tuple[Move, list[int]] | None:
-        """Look through all ways to split the replicas over the cells."""
-        least = self._least.get(stage.first)
+        least = self._least.get(way.first if isinstance(way, Wide) else way.part.first)
         if least is None:
             return None
-        cells, servers = self._demand(stage)
-        high = np.array(usage[:-1], dtype=np.int64)
-        allowed = np.array([c in cells for c in range(len(high))], dtype=bool)
-        low = np.maximum(high - stage.replicas * allowed, 0)
-        box = tuple(slice(a, b + 1) for a, b in zip(low.tolist(), high.tolist(), strict=True))
-        before = least[box]
-        others = (high - low).reshape(-1, *[1] * before.ndim) - np.indices(before.shape)
-        rest = stage.replicas - others.sum(axis=0)
-        counts = np.concatenate([others, rest[np.newaxis]])
-        possible = (rest >= 0) & (before + rest <= usage[-1])
-        if len(high) not in cells:
-            possible &= rest == 0
-        touched = np.zeros(before.shape, dtype=np.int64)
-        for size, place in self._places(cells):
-            touched += np.minimum(counts[place].sum(axis=0), size)
-        ways = np.argwhere(possible & (touched >= servers))
-        if not len(ways):
+        if isinstance(way, Wide):
+            counts = self._space.split(least, usage, self._demand(way), way.replicas)
+            if counts is None:
+                return None
+            way = Move(way, counts)
+        *before, most = [a - b for a, b in zip(usage, way.counts, strict=True)]
+        if min(before, default=0) < 0:
             return None
-        at = tuple(ways[0].tolist())
-        move = Move(stage, tuple(counts[(slice(None), *at)].tolist()))
-        return move, [*(low + at).tolist(), int(before[at])]
+        here = int(least[tuple(before)])
+        return (way, [*before, here]) if here <= most else None
 
     def stages(self, path: list[Move]) -> tuple[Stage, ...]:
         """Return the stages of an exact path, without input nodes."""
