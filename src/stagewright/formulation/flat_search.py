@@ -55,7 +55,7 @@ CREEP = 1.15
 """Short periods are refuted soon: trials rise from the bound in steps of at most so much."""
 ROUNDS, GAIN = 50, 3e-4
 """Times that stretches of all widths are cut anew in a row, as long as each gains so much."""
-SLOW = 0.15
+SLOW = 0.25
 """Once a finer table raises the bound by less than such a part of the gap, plans are looked for."""
 TRIES = 40
 """Orders to vary between these."""
