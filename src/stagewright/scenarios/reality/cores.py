@@ -42,29 +42,6 @@ def on_core(core: int) -> Iterator[None]:
 
 
 @contextmanager
-def at_work(network: str, core: int) -> Iterator[None]:
-    """Have a core train a network meanwhile; see ``neighbour``.
-
-    Raises
-    ------
-    InputError
-        If the training ended before.
-    """
-    program = [sys.executable, "-m", f"{__package__}.neighbour", network, str(core)]
-    with subprocess.Popen(  # noqa: S603 - our own program
-        [*program, str(os.getpid())], stdout=subprocess.PIPE
-    ) as process:
-        try:
-            if process.stdout is None or not process.stdout.readline():
-                raise InputError(f"{network} cannot be trained beside a profile")
-            yield
-            if process.poll() is not None:
-                raise InputError(f"training {network} beside a profile ended early")
-        finally:
-            process.kill()
-
-
-@contextmanager
 def half_speed(core: int) -> Iterator[None]:
     """Let what this process started on a core run for half of the time; see ``metronome``.
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from stagewright.formulation.assemble import with_inputs
 from stagewright.formulation.orders import topological_orders
@@ -45,10 +44,7 @@ class Candidate:
 
 
 def candidates(
-    problem: Problem,
-    settings: Settings,
-    all_reduce_bytes_per_s: float,
-    alone_s: Mapping[str, float] = MappingProxyType({}),
+    problem: Problem, settings: Settings, all_reduce_bytes_per_s: float
 ) -> tuple[Candidate, ...]:
     """Return single GPU, data-parallel, the plan of ``cpsat``, and two worse cuts.
 
@@ -60,9 +56,6 @@ def candidates(
         What is to be planned, and how long to search.
     all_reduce_bytes_per_s
         Bandwidth at which an all-reduce was measured to move its bytes; see :func:`_predicted_s`.
-    alone_s
-        Seconds of a minibatch on a GPU type that has the machine to itself, where that is known:
-        what a single GPU is predicted to take.
     """
     chosen = plan_with_baselines("cpsat", problem, settings)
     single, parallel = (
@@ -71,16 +64,7 @@ def candidates(
     by_hand = ((Kind.SINGLE, single), (Kind.DATA_PARALLEL, parallel))
     found = [(kind, x) for kind, x in by_hand if _shape(x) != _shape(chosen)]
     found.append((Kind.CHOSEN, chosen))
-    plans = [
-        Candidate(
-            kind,
-            x,
-            _alone_s(x, alone_s)
-            if kind == Kind.SINGLE
-            else _predicted_s(x, all_reduce_bytes_per_s),
-        )
-        for kind, x in found
-    ]
+    plans = [Candidate(k, x, _predicted_s(x, all_reduce_bytes_per_s)) for k, x in found]
     cuts = [Candidate(Kind.WORSE, x, x.evaluation.period_s) for x in _cuts(problem)]
     for factor in WORSE:
         plans.append(_cut(cuts, factor * chosen.evaluation.period_s, plans))
@@ -96,13 +80,6 @@ def _cut(cuts: Sequence[Candidate], aim_s: float, others: Sequence[Candidate]) -
         return max(0.0, math.log(APART) - nearest), abs(cut.predicted_s - aim_s)
 
     return min(cuts, key=off)
-
-
-def _alone_s(single: Planned, alone_s: Mapping[str, float]) -> float:
-    """Return the period of a single GPU, which has the machine to itself."""
-    groups = single.problem.instance.cluster.groups
-    (used,) = (g.gpu for g, n in zip(groups, single.plan.stages[0].replicas, strict=True) if n)
-    return alone_s.get(used, single.evaluation.period_s)
 
 
 def _predicted_s(planned: Planned, all_reduce_bytes_per_s: float) -> float:

@@ -74,11 +74,11 @@ def close_loop(
             placed = dict(zip(CLUSTERS[cluster], cores, strict=True))
             place = folder / network / "-".join(placed)
             tell(f"{network}: profiling on {cluster}")
-            alone_s = measure_layers(network, placed, place, effort)
+            measure_layers(network, placed, place, effort)
             instance = load_instance(read_cluster(write_cluster(placed, link, place)))
             tell(f"{network}: planning")
             problem = Problem(instance, Topology(overlap=False))
-            plans = candidates(problem, SEARCH, _all_reduce(link), alone_s)
+            plans = candidates(problem, SEARCH, _all_reduce(link))
             tell(f"{network}: running {len(plans)} plans in turns")
             with ExitStack() as stack:
                 if HALF in placed:

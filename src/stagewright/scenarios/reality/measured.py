@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from stagewright.profile.link_document import LinkRequest, MeasuredLink
 from stagewright.profile.link_launch import measure_links
 from stagewright.profile.request import Request
 from stagewright.scenarios.reality import feeds
-from stagewright.scenarios.reality.cores import at_work, half_speed, on_core
+from stagewright.scenarios.reality.cores import half_speed, on_core
 
 EQUAL, MIXED = ("core0", "core1"), ("core0", "half-core1")
 """What the two GPUs are called. Cores of one machine are not quite alike, so each is a type with a
@@ -53,10 +54,10 @@ def measure_network(cores: Sequence[int], effort: Effort) -> MeasuredLink:
     return link
 
 
-def measure_layers(
-    network: str, cores: Mapping[str, int], folder: Path, effort: Effort
-) -> dict[str, float]:
-    """Profile a network on each GPU while the other one trains it; write profiles as ``GPU.txt``.
+def measure_layers(network: str, cores: Mapping[str, int], folder: Path, effort: Effort) -> None:
+    """Profile a network on each GPU and write the profiles as ``GPU.txt``.
+
+    All are measured at the same time: cores that work together share caches and memory.
 
     Parameters
     ----------
@@ -66,25 +67,13 @@ def measure_layers(
         Core of each GPU.
     folder
         Where to write.
-
-    Returns
-    -------
-    dict
-        Of each whole core, the seconds that a minibatch takes if the other core rests.
     """
-    alone_s = {}
-    with ExitStack() as stack:
-        if HALF in cores:
-            stack.enter_context(half_speed(cores[HALF]))
-        for gpu, core in cores.items():
-            (other,) = (x for x in cores.values() if x != core)
-            with at_work(network, other):
-                document = _profiled(network, gpu, core, effort)
-            _write(document, folder, f"{gpu}.txt")
-            if gpu != HALF:
-                alone = _profiled(network, gpu, core, effort)
-                alone_s[gpu] = alone.graph(gpu).total_ms / 1e3
-    return alone_s
+    with ThreadPoolExecutor() as pool:
+        measuring = {
+            gpu: pool.submit(_profiled, network, gpu, core, effort) for gpu, core in cores.items()
+        }
+        for gpu, document in measuring.items():
+            _write(document.result(), folder, f"{gpu}.txt")
 
 
 def _profiled(network: str, gpu: str, core: int, effort: Effort) -> ProfileDocument:
@@ -97,7 +86,10 @@ def _profiled(network: str, gpu: str, core: int, effort: Effort) -> ProfileDocum
         warm_up=2,
         minibatches=feeds.MINIBATCHES,
     )
-    with on_core(core):
+    with ExitStack() as stack:
+        if gpu == HALF:
+            stack.enter_context(half_speed(core))
+        stack.enter_context(on_core(core))
         return profile(request, _ignore, _ignore)
 
 
