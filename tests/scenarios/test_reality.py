@@ -298,7 +298,7 @@ def test_a_tiny_network_all_the_way(tmp_path):
         text=True,
         check=False,
         cwd=tmp_path,
-        timeout=240,
+        timeout=600,
         env={**os.environ, "PYTHONPATH": SOURCE},
     )
     assert done.returncode in {0, 1}, done.stderr
