@@ -110,14 +110,19 @@ def test_the_documentation_states_how_far_off_a_cpu_is(reference, gpu, published
     assert row in DOCS.read_text(encoding="utf-8")
 
 
-@pytest.mark.reference
-def test_the_documentation_states_what_plans_lose(reference, monkeypatch):
-    wanted = ("b64_2V2X", "b128_1V3X")
+def only(wanted: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave no clusters but those."""
 
     def few(folder: Path) -> list[Case]:
         return [case for case in mixed(folder) if case.name.split()[0] in wanted]
 
     monkeypatch.setattr(transfer_accuracy, "mixed", few)
+
+
+@pytest.mark.reference
+def test_the_documentation_states_what_plans_lose(reference, monkeypatch):
+    wanted = ("b64_2V2X", "b128_1V3X")
+    only(wanted, monkeypatch)
     text = DOCS.read_text(encoding="utf-8").replace("**", "")
     losses = list(planning_losses(reference))
     by_cluster = itertools.groupby(losses, lambda x: x.cluster.split()[0])
@@ -136,11 +141,7 @@ def test_the_documentation_states_what_plans_lose(reference, monkeypatch):
 def test_nothing_foresees_the_outlier(reference, monkeypatch):
     """A prediction that is exact everywhere else still loses more than a tenth."""
     wanted = ("b64_2V2X", "b128_2V2X")
-
-    def few(folder: Path) -> list[Case]:
-        return [case for case in mixed(folder) if case.name.split()[0] in wanted]
-
-    monkeypatch.setattr(transfer_accuracy, "mixed", few)
+    only(wanted, monkeypatch)
     losses = list(outlier_losses(reference))
     assert {x.cluster.split()[0] for x in losses} == {"b128_2V2X"}
     assert max(x.ratio for x in losses) == pytest.approx(1.124, abs=5e-4)

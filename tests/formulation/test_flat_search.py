@@ -11,6 +11,7 @@ from brute_force import best_period_s
 from builders import chain
 from random_instances import COST_MODELS, problems, small_clusters, small_instances, small_rules
 from stagewright.formulation import flat_search
+from stagewright.formulation.box_bound import Windows
 from stagewright.formulation.cut_orders import narrow_order
 from stagewright.formulation.cut_space import all_ideals, family
 from stagewright.formulation.fewest_gpus import FewestGpus, fewest_replicas
@@ -140,12 +141,28 @@ def test_boxes_know_the_least_cut_and_the_work_of_their_ideals(data):
             break
 
 
+def rows_with(
+    ideal: np.ndarray, windows: Windows, tree: BoxTree, lower: np.ndarray | None = None
+) -> np.ndarray:
+    """Rows in whose ranges an ideal lies, with its figures beyond a lower one if there is one."""
+    beyond = ideal if lower is None else ideal & ~lower
+    work, held = beyond @ tree.time_s, beyond @ tree.graph.parameter_bytes
+    return np.flatnonzero(
+        (windows.least_s <= work * (1 + 1e-9) + 1e-15)
+        & (work <= windows.most_s * (1 + 1e-9) + 1e-15)
+        & (windows.least_bytes <= held + 1e-6)
+        & (held <= windows.most_bytes + 1e-6)
+        & (windows.cut_bytes <= cut_bytes(tree, ideal))
+    )
+
+
 @QUICK
 @given(st.data(), st.sampled_from([1e-9, 0.02, 0.3]), st.sampled_from([0.2, 1.0]))
 def test_a_table_holds_every_ideal_and_an_ideal_for_each_row(data, cell, kept):
     problem = flat_problem(data, "pipedream")
     assert problem is not None
-    graph = tree_of(problem).graph
+    tree = tree_of(problem)
+    graph = tree.graph
     total_s, total_bytes = float(graph.time_s.sum()), float(graph.parameter_bytes.sum())
     most = kept * sum(t.n_bytes for t in graph.tensors)
     grid = Grid(cell * total_s + 1e-15, cell * total_bytes + 1e-15, most)
@@ -154,24 +171,14 @@ def test_a_table_holds_every_ideal_and_an_ideal_for_each_row(data, cell, kept):
     windows = table.windows
     order = [layer for block in graph.blocks for layer in block]
     ideals = all_ideals(problem.instance).members[1:-1][:, order]
-    cheap = [ideal for ideal in ideals if cut_bytes(tree_of(problem), ideal) <= most]
+    cheap = [ideal for ideal in ideals if cut_bytes(tree, ideal) <= most]
 
-    def rows_with(ideal: np.ndarray) -> np.ndarray:
-        work, held = ideal @ graph.time_s[0], ideal @ graph.parameter_bytes
-        return np.flatnonzero(
-            (windows.least_s <= work * (1 + 1e-9) + 1e-15)
-            & (work <= windows.most_s * (1 + 1e-9) + 1e-15)
-            & (windows.least_bytes <= held + 1e-6)
-            & (held <= windows.most_bytes + 1e-6)
-            & (windows.cut_bytes <= cut_bytes(tree_of(problem), ideal))
-        )
-
-    assert all(len(rows_with(ideal)) for ideal in cheap)
+    assert all(len(rows_with(ideal, windows, tree)) for ideal in cheap)
     members = table.members(np.arange(len(windows)))
     for row, ideal in enumerate(members):
         assert any((ideal == known).all() for known in cheap)
-        assert cut_bytes(tree_of(problem), ideal) == windows.cut_bytes[row]
-        assert row in rows_with(ideal)
+        assert cut_bytes(tree, ideal) == windows.cut_bytes[row]
+        assert row in rows_with(ideal, windows, tree)
 
 
 @QUICK
@@ -196,24 +203,13 @@ def test_a_stretch_holds_the_ideals_between_two(data, cell, kept):
         return
     windows = table.windows
 
-    def rows_with(ideal: np.ndarray) -> np.ndarray:
-        beyond = ideal & ~lower
-        work, held = beyond @ time_s, beyond @ graph.parameter_bytes
-        return np.flatnonzero(
-            (windows.least_s <= work * (1 + 1e-9) + 1e-15)
-            & (work <= windows.most_s * (1 + 1e-9) + 1e-15)
-            & (windows.least_bytes <= held + 1e-6)
-            & (held <= windows.most_bytes + 1e-6)
-            & (windows.cut_bytes <= cut_bytes(tree, ideal))
-        )
-
     for ideal in between:
         if cut_bytes(tree, ideal) <= most and not (ideal == upper).all():
-            assert len(rows_with(ideal))
+            assert len(rows_with(ideal, windows, tree, lower))
     for row, ideal in enumerate(table.ideals(np.arange(len(windows)))):
         assert any((ideal == known).all() for known in between)
         assert cut_bytes(tree, ideal) == windows.cut_bytes[row] <= most
-        assert row in rows_with(ideal)
+        assert row in rows_with(ideal, windows, tree, lower)
 
 
 def started_badly(cost_model: CostModel, times_ms: list[float], gpus: int) -> FlatSearch:

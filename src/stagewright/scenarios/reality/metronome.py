@@ -15,15 +15,14 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+
+from stagewright.scenarios.reality.processes import family
 
 BEAT_S = 0.01
 """Seconds of running and standing together; a stage takes several times as long."""
 
 LOOK_S = 0.5
 """Seconds between two looks for programs that were started on the core."""
-
-PROC = Path("/proc")
 
 
 @dataclass
@@ -78,17 +77,8 @@ def main(core: int, parent: int) -> None:
 
 def _programs(core: int, parent: int) -> Iterator[int]:
     """Yield the processes below ``parent`` that are kept on this core, and on no other."""
-    parents: dict[int, int] = {}
-    for folder in PROC.iterdir():
-        if folder.name.isdigit():
-            with suppress(OSError):  # it has ended meanwhile
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-                parents[int(folder.name)] = int(fields[1])
-    below = {parent}
-    while more := {pid for pid, above in parents.items() if above in below} - below:
-        below |= more
-    for pid in below - {parent, os.getpid()}:
-        with suppress(OSError):
+    for pid in family(parent).keys() - {parent, os.getpid()}:
+        with suppress(OSError):  # it has ended meanwhile
             if os.sched_getaffinity(pid) == {core}:
                 yield pid
 

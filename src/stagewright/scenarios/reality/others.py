@@ -6,13 +6,10 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-PROC = Path("/proc")
+from stagewright.scenarios.reality.processes import PROC, SYSTEM, USER, family
+
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-
-PARENT, USER, SYSTEM = 1, 11, 12
-"""Fields of ``/proc/PID/stat`` behind the name of the program (proc(5): ppid, utime, stime)."""
 
 IDLE, WAITING, GUEST = 3, 4, 8
 """Fields of a core's line in ``/proc/stat`` that are not work, and the first that is in others."""
@@ -56,18 +53,4 @@ def _busy_s(cores: Sequence[int]) -> float:
 
 def _own_s() -> float:
     """Seconds for which this process and all below it have worked."""
-    parents: dict[int, int] = {}
-    ticks: dict[int, int] = {}
-    for folder in PROC.iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # it has ended meanwhile
-        parents[int(folder.name)] = int(fields[PARENT])
-        ticks[int(folder.name)] = int(fields[USER]) + int(fields[SYSTEM])
-    own = {os.getpid()}
-    while found := {pid for pid, parent in parents.items() if parent in own} - own:
-        own |= found
-    return sum(ticks.get(pid, 0) for pid in own) * TICK_S
+    return sum(int(x[USER]) + int(x[SYSTEM]) for x in family(os.getpid()).values()) * TICK_S
