@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -22,15 +23,18 @@ from stagewright.model.cluster import Cluster, GpuGroup
 from stagewright.model.costs import Topology
 from stagewright.model.instance import build_instance
 from stagewright.model.plan import Plan, Stage
+from stagewright.profile.link_document import SizeTime
 from stagewright.scenarios.reality import gate
 from stagewright.scenarios.reality.__main__ import main
-from stagewright.scenarios.reality.cores import half_speed
+from stagewright.scenarios.reality.cores import half_speed, kept_awake
 from stagewright.scenarios.reality.cuts import candidates
 from stagewright.scenarios.reality.feeds import MINIBATCHES, number_of
 from stagewright.scenarios.reality.loop import QUIET, _least_disturbed
+from stagewright.scenarios.reality.measured import Replicas
 from stagewright.scenarios.reality.metronome import BEAT_S, Beat
 from stagewright.scenarios.reality.others import Watch
-from stagewright.scenarios.reality.rounds import Round, Work, _cores_by_rank
+from stagewright.scenarios.reality.processes import USER, family
+from stagewright.scenarios.reality.rounds import COUNTED, UNDER_WAY, Round, Work, _cores_by_rank
 from stagewright.scenarios.reality.verdict import TIE, Kind, Row, judge, ratio
 
 SOURCE = str(Path(stagewright.__file__).parents[1])
@@ -97,17 +101,20 @@ def plan(*counts: tuple[int, ...]) -> Plan:
 
 def test_the_middle_of_a_pipelines_step_counts():
     work = Work.of(plan((1, 0), (0, 1)))
-    assert (work.steps, work.microbatches) == (1, 12)
-    starts = [0.0, 0.1, 5.0, 7.0, *(7.0 + 0.5 * k for k in range(1, 9))]
+    filling = 2 + UNDER_WAY
+    assert (work.steps, work.microbatches) == (1, filling + 1 + COUNTED + 1)
+    filled = [*(0.1 * k for k in range(filling)), 5.0]
+    starts = [*filled, *(7.0 + 0.5 * k for k in range(COUNTED + 1))]
     steps = [{"step": 0, "gradients_s": 99.0, "forward_starts_s": starts}]
     assert work.period_s(steps) == pytest.approx(0.5)
 
 
 def test_all_of_a_replicated_stages_steps_count_but_the_first():
     work = Work.of(plan((1, 1)))
-    steps = [{"gradients_s": x, "forward_starts_s": [0.0]} for x in (50.0, 2.0, 4.0)]
+    took_s = [50.0, *([2.0] * (COUNTED // 2 - 1)), 2.0 + COUNTED]
+    steps = [{"gradients_s": x, "forward_starts_s": [0.0]} for x in took_s]
     assert (work.steps, work.microbatches) == (len(steps), 2)
-    assert work.period_s(steps) == pytest.approx(1.5)
+    assert work.period_s(steps) == pytest.approx(1.0 + 1.0)
 
 
 @pytest.mark.parametrize("counts", [((1, 0),), ((1, 1),), ((1, 0), (0, 1))])
@@ -116,6 +123,9 @@ def test_all_minibatches_count_equally_often(counts):
     seen = [number_of(s, k) for s in range(work.steps) for k in range(work.microbatches)]
     counted = seen[work.skipped : work.skipped + work.counted]
     assert sorted(counted) == sorted([*range(MINIBATCHES)] * (work.counted // MINIBATCHES))
+
+
+REPLICAS = Replicas(all_reduce_bytes_per_s=1e9, waiting_s=0.0)
 
 
 def problem(times: list[float], slower: float, parameters: float = 0.0) -> Problem:
@@ -129,7 +139,7 @@ def problem(times: list[float], slower: float, parameters: float = 0.0) -> Probl
 
 
 def test_plans_to_run_are_the_chosen_one_those_by_hand_and_two_worse():
-    found = candidates(problem([10.0] * 20, 2.0, 1e7), Settings(workers=1), 1e9)
+    found = candidates(problem([10.0] * 20, 2.0, 1e7), Settings(workers=1), REPLICAS)
     assert [x.kind for x in found] == [
         Kind.SINGLE,
         Kind.DATA_PARALLEL,
@@ -144,20 +154,51 @@ def test_plans_to_run_are_the_chosen_one_those_by_hand_and_two_worse():
 
 
 def test_worse_cuts_are_as_much_worse_as_they_should_be_where_nothing_else_is():
-    found = candidates(problem([10.0] * 60, 1.0, 1e7), Settings(workers=1), 1e9)
+    found = candidates(problem([10.0] * 60, 1.0, 1e7), Settings(workers=1), REPLICAS)
     best, *worse = (x.predicted_s for x in found if x.kind in {Kind.CHOSEN, Kind.WORSE})
     assert [x / best for x in worse] == [pytest.approx(1.3, abs=0.03), pytest.approx(1.6, abs=0.03)]
 
 
 def test_a_chosen_plan_that_is_one_by_hand_comes_once():
-    found = candidates(problem([10.0] * 8, 1.0), Settings(workers=1), 1e9)
+    found = candidates(problem([10.0] * 8, 1.0), Settings(workers=1), REPLICAS)
     kinds = [x.kind for x in found]
     assert kinds == [Kind.SINGLE, Kind.CHOSEN, Kind.WORSE, Kind.WORSE]
     assert found[1].stages == "8 core0 + core1"
 
 
+def test_replicas_are_predicted_with_their_all_reduce_and_their_waiting():
+    given = problem([10.0] * 20, 1.0, 1e6)
+    found = [
+        {x.kind: x.predicted_s for x in candidates(given, Settings(workers=1), replicas)}
+        for replicas in (REPLICAS, Replicas(all_reduce_bytes_per_s=1e8, waiting_s=0.03))
+    ]
+    parallel_s = [x[Kind.DATA_PARALLEL] for x in found]
+    # Two replicas exchange 20 MB once in two minibatches: 0.2 s instead of 0.02 s.
+    assert parallel_s[1] - parallel_s[0] == pytest.approx((0.2 - 0.02 + 0.03) / 2)
+    assert found[0][Kind.SINGLE] == found[1][Kind.SINGLE]
+    assert found[0][Kind.CHOSEN] == found[1][Kind.CHOSEN]
+
+
+def profiled(minibatches_ms: list[float], parameter_bytes: float) -> SimpleNamespace:
+    """As much of a profile as replicas are read from: one layer, all of its time forward."""
+    forward = SimpleNamespace(minibatches_ms=minibatches_ms)
+    backward = SimpleNamespace(minibatches_ms=[0.0] * len(minibatches_ms))
+    node = SimpleNamespace(forward=forward, backward=backward, parameter_bytes=parameter_bytes)
+    return SimpleNamespace(nodes=[node])
+
+
+def test_replicas_wait_for_the_longer_of_their_minibatches():
+    times = [SizeTime(bytes=x, seconds=s) for x, s in ((1e6, 0.01), (3e6, 0.05))]
+    link = SimpleNamespace(all_reduce_times=times)
+    # Steps have minibatches 0 and 1, then 2 and 3; the second core is slower on average.
+    cores = [profiled([10.0, 0.0, 40.0, 0.0], 2e6), profiled([0.0, 30.0, 0.0, 30.0], 2e6)]
+    found = Replicas.of(cores, link)
+    assert found.all_reduce_bytes_per_s == pytest.approx(2e6 / 0.03)
+    assert found.waiting_s == pytest.approx((30 + 40) / 2 * 1e-3 - 15e-3)
+
+
 def test_ranks_run_on_the_cores_of_their_gpus():
-    found = candidates(problem([10.0] * 20, 2.0, 1e7), Settings(workers=1), 1e9)
+    found = candidates(problem([10.0] * 20, 2.0, 1e7), Settings(workers=1), REPLICAS)
     cores = {"core0": 4, "core1": 7}
     by_kind = {x.kind: _cores_by_rank(x.planned, cores) for x in found}
     assert by_kind[Kind.SINGLE] == [4]
@@ -261,6 +302,22 @@ def test_half_a_core_is_as_slow_after_a_wait_and_whole_again_afterwards():
             assert process.stdout.readline(), "it goes on"
         finally:
             process.kill()
+
+
+@linux
+def test_a_core_is_kept_awake_by_what_takes_nobodys_time():
+    core = max(os.sched_getaffinity(0))
+    with kept_awake([core]), half_speed(core):
+        time.sleep(1.0)
+        (awake,) = (x for x in family(os.getpid()) if os.sched_getscheduler(x) == os.SCHED_IDLE)
+        assert os.sched_getaffinity(awake) == {core}
+        processes = [Path(f"/proc/{awake}/stat").read_text().rpartition(")")[2].split()]
+        for _ in range(30):
+            time.sleep(0.02)
+            processes.append(Path(f"/proc/{awake}/stat").read_text().rpartition(")")[2].split())
+    assert {x[0] for x in processes} == {"R"}, "half a core's does not stop"
+    assert int(processes[-1][USER]) > int(processes[0][USER])
+    assert not Path(f"/proc/{awake}").exists()
 
 
 @linux

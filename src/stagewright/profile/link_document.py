@@ -62,8 +62,8 @@ class MeasuredLink(_Part):
     all_reduce_bytes_per_s
         Bandwidth at which an all-reduce among the ranks of one server moves its
         2 (m - 1) / m bytes for each byte of gradient; None between servers.
-    times
-        Of every size.
+    times, all_reduce_times
+        Of every size; all-reduces only inside a server.
     """
 
     servers: tuple[Rank, Rank]
@@ -73,6 +73,7 @@ class MeasuredLink(_Part):
     deviation: float
     all_reduce_bytes_per_s: Bandwidth | None = None
     times: tuple[SizeTime, ...]
+    all_reduce_times: tuple[SizeTime, ...] = ()
 
     @classmethod
     def of(
@@ -92,6 +93,7 @@ class MeasuredLink(_Part):
             deviation=fit.deviation,
             all_reduce_bytes_per_s=_fit(all_reduce).bandwidth_bytes_per_s if all_reduce else None,
             times=times,
+            all_reduce_times=all_reduce,
         )
 
 

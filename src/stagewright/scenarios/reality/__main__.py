@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from stagewright.model.errors import StagewrightError
-from stagewright.scenarios.reality.cores import two_cores
+from stagewright.scenarios.reality.cores import kept_awake, two_cores
 from stagewright.scenarios.reality.loop import CLUSTERS, Outcome, close_loop
-from stagewright.scenarios.reality.measured import Effort, measure_network
+from stagewright.scenarios.reality.measured import Effort
 from stagewright.scenarios.reality.verdict import Kind, judge, ratio
 
 NETWORKS = ("minkvgg16_bn", "resnet50", "tiny")
@@ -79,18 +79,12 @@ def main(
             raise click.UsageError(f"{output} exists; name another folder with -o, or remove it")
         cores = two_cores()
         effort = Effort(repeats, rounds, tries)
-        _tell("measuring gloo between two processes")
-        link = measure_network(cores, effort)
-        click.echo(
-            f"Python {platform.python_version()}, cores as GPUs, one thread each. gloo on "
-            f"loopback: {link.bandwidth_bytes_per_s / 1e9:.2f} GB/s, "
-            f"{1e6 * link.latency_s:.0f} µs a message, all-reduce "
-            f"{(link.all_reduce_bytes_per_s or 0) / 1e9:.2f} GB/s."
-        )
+        click.echo(f"Python {platform.python_version()}, cores as GPUs, one thread each.")
         good = True
         chosen = [SHORT[x] for x in clusters]
-        for outcome in close_loop(networks, chosen, cores, link, output, effort, _tell):
-            good &= _show(outcome)
+        with kept_awake(cores):
+            for outcome in close_loop(networks, chosen, cores, output, effort, _tell):
+                good &= _show(outcome)
     except StagewrightError as error:
         click.echo(f"reality: error: {error}", err=True)
         sys.exit(2)
@@ -121,7 +115,12 @@ def _show(outcome: Outcome) -> bool:
             f"{100 * row.error:+.0f} %",
             "" if single is None else f"{ratio(row, single):.2f}",
         )
-    click.echo(f"\n{outcome.network}, {outcome.cluster}, {len(outcome.rows[0].rounds_s)} rounds")
+    click.echo(
+        f"\n{outcome.network}, {outcome.cluster}, {len(outcome.rows[0].rounds_s)} rounds. gloo: "
+        f"{outcome.link.bandwidth_bytes_per_s / 1e9:.2f} GB/s, "
+        f"{1e6 * outcome.link.latency_s:.0f} µs a message, "
+        f"all-reduce {outcome.all_reduce_bytes_per_s / 1e9:.2f} GB/s."
+    )
     Console(width=100, highlight=False).print(table)
     verdict = judge(outcome.rows)
     for text in verdict.fails:

@@ -1,15 +1,16 @@
-"""Cores as GPUs: processes that stay on one, and a core that is half as fast."""
+"""Cores as GPUs: processes that stay on one, cores that never sleep, one that is half as fast."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import ModuleType
 
 from stagewright.model.errors import InputError
-from stagewright.scenarios.reality import metronome
+from stagewright.scenarios.reality import awake, metronome
 
 NEEDED = 2
 
@@ -42,21 +43,37 @@ def on_core(core: int) -> Iterator[None]:
 
 
 @contextmanager
+def kept_awake(cores: Sequence[int]) -> Iterator[None]:
+    """Let cores never sleep; see ``awake``."""
+    with ExitStack() as stack:
+        for core in cores:
+            stack.enter_context(_beside(awake, core, "keeps a core awake"))
+        yield
+
+
+@contextmanager
 def half_speed(core: int) -> Iterator[None]:
-    """Let what this process started on a core run for half of the time; see ``metronome``.
+    """Let what this process started on a core run for half of the time; see ``metronome``."""
+    with _beside(metronome, core, "halves a core"):
+        yield
+
+
+@contextmanager
+def _beside(program: ModuleType, core: int, what: str) -> Iterator[None]:
+    """Run a program of ours for a core meanwhile.
 
     Raises
     ------
     InputError
-        If the program that does so ended before.
+        If it ended before.
     """
     process = subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-m", metronome.__name__, str(core), str(os.getpid())]
+        [sys.executable, "-m", program.__name__, str(core), str(os.getpid())]
     )
     try:
         yield
         if process.poll() is not None:
-            raise InputError("the program that halves the core ended early; nothing was halved")
+            raise InputError(f"the program that {what} ended early; what was measured is no good")
     finally:
         process.terminate()
         process.wait()

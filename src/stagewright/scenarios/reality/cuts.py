@@ -14,6 +14,7 @@ from stagewright.formulation.problem import Problem, Settings
 from stagewright.formulation.run import Planned, plan_with_baselines, run_planner
 from stagewright.model.evaluate import evaluate
 from stagewright.model.plan import Certificate, Plan, Stage, Status
+from stagewright.scenarios.reality.measured import Replicas
 from stagewright.scenarios.reality.verdict import Kind
 
 WORSE = (1.3, 1.6)
@@ -43,9 +44,7 @@ class Candidate:
         )
 
 
-def candidates(
-    problem: Problem, settings: Settings, all_reduce_bytes_per_s: float
-) -> tuple[Candidate, ...]:
+def candidates(problem: Problem, settings: Settings, replicas: Replicas) -> tuple[Candidate, ...]:
     """Return single GPU, data-parallel, the plan of ``cpsat``, and two worse cuts.
 
     If the chosen plan is one of the first two it comes once, as the chosen one.
@@ -54,8 +53,8 @@ def candidates(
     ----------
     problem, settings
         What is to be planned, and how long to search.
-    all_reduce_bytes_per_s
-        Bandwidth at which an all-reduce was measured to move its bytes; see :func:`_predicted_s`.
+    replicas
+        What was measured of replicas beyond what the cost model knows; see :func:`_predicted_s`.
     """
     chosen = plan_with_baselines("cpsat", problem, settings)
     single, parallel = (
@@ -64,7 +63,7 @@ def candidates(
     by_hand = ((Kind.SINGLE, single), (Kind.DATA_PARALLEL, parallel))
     found = [(kind, x) for kind, x in by_hand if _shape(x) != _shape(chosen)]
     found.append((Kind.CHOSEN, chosen))
-    plans = [Candidate(k, x, _predicted_s(x, all_reduce_bytes_per_s)) for k, x in found]
+    plans = [Candidate(k, x, _predicted_s(x, replicas)) for k, x in found]
     cuts = [Candidate(Kind.WORSE, x, x.evaluation.period_s) for x in _cuts(problem)]
     for factor in WORSE:
         plans.append(_cut(cuts, factor * chosen.evaluation.period_s, plans))
@@ -82,20 +81,22 @@ def _cut(cuts: Sequence[Candidate], aim_s: float, others: Sequence[Candidate]) -
     return min(cuts, key=off)
 
 
-def _predicted_s(planned: Planned, all_reduce_bytes_per_s: float) -> float:
-    """Return the period of a plan; that of a replicated stage with the bandwidth of all-reduces.
+def _predicted_s(planned: Planned, replicas: Replicas) -> float:
+    """Return the period of a plan; that of a replicated stage as replicas were measured.
 
     A cluster file states one bandwidth inside a server. gloo's all-reduce is slower than its
-    messages, and a plan of one stage sends no others.
+    messages, and a plan of one stage sends no others. The cost model knows each layer's mean time,
+    and takes the later of two replicas to be the one that is slower on average.
     """
     problem, plan = planned.problem, planned.plan
-    if len(plan.stages) > 1:
+    count = plan.stages[0].replica_count
+    if len(plan.stages) > 1 or count == 1:
         return planned.evaluation.period_s
     cluster = dataclasses.replace(
-        problem.instance.cluster, bandwidth_bytes_per_s=((all_reduce_bytes_per_s,),)
+        problem.instance.cluster, bandwidth_bytes_per_s=((replicas.all_reduce_bytes_per_s,),)
     )
     instance = dataclasses.replace(problem.instance, cluster=cluster)
-    return evaluate(instance, plan, problem.cost_model).period_s
+    return evaluate(instance, plan, problem.cost_model).period_s + replicas.waiting_s / count
 
 
 def _shape(planned: Planned) -> list[tuple[frozenset[str], Sequence[int]]]:

@@ -18,7 +18,9 @@ from stagewright.scenarios.reality.measured import (
     HALF,
     MIXED,
     Effort,
+    Replicas,
     measure_layers,
+    measure_network,
     write_cluster,
 )
 from stagewright.scenarios.reality.rounds import Round, Runner, running
@@ -36,10 +38,19 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one network did on one cluster: a row for each plan."""
+    """What one network did on one cluster: a row for each plan.
+
+    Attributes
+    ----------
+    link, all_reduce_bytes_per_s
+        What gloo's messages were measured to take, and the bandwidth of its all-reduce of all
+        gradients.
+    """
 
     network: str
     cluster: str
+    link: MeasuredLink
+    all_reduce_bytes_per_s: float
     rows: tuple[Row, ...]
 
 
@@ -47,7 +58,6 @@ def close_loop(
     networks: Sequence[str],
     clusters: Sequence[str],
     cores: tuple[int, int],
-    link: MeasuredLink,
     folder: Path,
     effort: Effort,
     tell: Tell,
@@ -62,8 +72,6 @@ def close_loop(
         Keys of :data:`CLUSTERS`.
     cores
         The two cores; the second is the slow one, where one is.
-    link
-        What :func:`~stagewright.scenarios.reality.measured.measure_network` found.
     folder
         Where profiles, clusters, plans and packages are written.
     tell
@@ -73,22 +81,21 @@ def close_loop(
         for cluster in clusters:
             placed = dict(zip(CLUSTERS[cluster], cores, strict=True))
             place = folder / network / "-".join(placed)
-            tell(f"{network}: profiling on {cluster}")
-            measure_layers(network, placed, place, effort)
-            instance = load_instance(read_cluster(write_cluster(placed, link, place)))
-            tell(f"{network}: planning")
-            problem = Problem(instance, Topology(overlap=False))
-            plans = candidates(problem, SEARCH, _all_reduce(link))
-            tell(f"{network}: running {len(plans)} plans in turns")
             with ExitStack() as stack:
                 if HALF in placed:
                     stack.enter_context(half_speed(placed[HALF]))
+                tell(f"{network}: measuring gloo between {cluster}")
+                link = measure_network(tuple(placed.values()), effort)
+                tell(f"{network}: profiling on {cluster}")
+                documents = measure_layers(network, placed, place, effort)
+                instance = load_instance(read_cluster(write_cluster(placed, link, place)))
+                tell(f"{network}: planning")
+                replicas = Replicas.of(documents, link)
+                problem = Problem(instance, Topology(overlap=False))
+                plans = candidates(problem, SEARCH, replicas)
+                tell(f"{network}: running {len(plans)} plans in turns")
                 rows = _in_turns(plans, network, placed, place, effort)
-            yield Outcome(network, cluster, rows)
-
-
-def _all_reduce(link: MeasuredLink) -> float:
-    return link.all_reduce_bytes_per_s or link.bandwidth_bytes_per_s
+            yield Outcome(network, cluster, link, replicas.all_reduce_bytes_per_s, rows)
 
 
 def _in_turns(

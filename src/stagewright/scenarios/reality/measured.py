@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from stagewright.model.cluster_file import ClusterText
 from stagewright.model.files import write_files
@@ -18,7 +20,7 @@ from stagewright.profile.link_document import LinkRequest, MeasuredLink
 from stagewright.profile.link_launch import measure_links
 from stagewright.profile.request import Request
 from stagewright.scenarios.reality import feeds
-from stagewright.scenarios.reality.cores import half_speed, on_core
+from stagewright.scenarios.reality.cores import on_core
 
 EQUAL, MIXED = ("core0", "core1"), ("core0", "half-core1")
 """What the two GPUs are called. Cores of one machine are not quite alike, so each is a type with a
@@ -54,8 +56,10 @@ def measure_network(cores: Sequence[int], effort: Effort) -> MeasuredLink:
     return link
 
 
-def measure_layers(network: str, cores: Mapping[str, int], folder: Path, effort: Effort) -> None:
-    """Profile a network on each GPU and write the profiles as ``GPU.txt``.
+def measure_layers(
+    network: str, cores: Mapping[str, int], folder: Path, effort: Effort
+) -> tuple[ProfileDocument, ...]:
+    """Profile a network on each GPU, write the profiles as ``GPU.txt`` and return them.
 
     All are measured at the same time: cores that work together share caches and memory.
 
@@ -72,8 +76,10 @@ def measure_layers(network: str, cores: Mapping[str, int], folder: Path, effort:
         measuring = {
             gpu: pool.submit(_profiled, network, gpu, core, effort) for gpu, core in cores.items()
         }
-        for gpu, document in measuring.items():
-            _write(document.result(), folder, f"{gpu}.txt")
+        found = {gpu: document.result() for gpu, document in measuring.items()}
+    for gpu, document in found.items():
+        _write(document, folder, f"{gpu}.txt")
+    return tuple(found.values())
 
 
 def _profiled(network: str, gpu: str, core: int, effort: Effort) -> ProfileDocument:
@@ -86,11 +92,45 @@ def _profiled(network: str, gpu: str, core: int, effort: Effort) -> ProfileDocum
         warm_up=2,
         minibatches=feeds.MINIBATCHES,
     )
-    with ExitStack() as stack:
-        if gpu == HALF:
-            stack.enter_context(half_speed(core))
-        stack.enter_context(on_core(core))
+    with on_core(core):
         return profile(request, _ignore, _ignore)
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """What a cost model does not know of replicas of the whole network, one on each GPU.
+
+    Attributes
+    ----------
+    all_reduce_bytes_per_s
+        Bandwidth of an all-reduce of all gradients.
+    waiting_s
+        How much longer the later of two replicas takes in a step, on average, than the GPU that is
+        slower on average: minibatches differ, and the replicas wait for each other.
+    """
+
+    all_reduce_bytes_per_s: float
+    waiting_s: float
+
+    @classmethod
+    def of(cls, documents: Sequence[ProfileDocument], link: MeasuredLink) -> Replicas:
+        """Read both from what was measured: one profile for each GPU, and the link."""
+        held = sum(node.parameter_bytes for node in documents[0].nodes)
+        times = sorted(link.all_reduce_times, key=lambda x: x.bytes)
+        took_s = np.interp(held, [x.bytes for x in times], [x.seconds for x in times])
+        minibatches_s = [_minibatches_s(x) for x in documents]
+        later_s = statistics.fmean(
+            max(times[feeds.number_of(step, k)] for k, times in enumerate(minibatches_s))
+            for step in range(feeds.MINIBATCHES // len(documents))
+        )
+        slower_s = max(statistics.fmean(times) for times in minibatches_s)
+        return cls(float(held / took_s), max(0.0, later_s - slower_s))
+
+
+def _minibatches_s(document: ProfileDocument) -> Sequence[float]:
+    """Seconds of all layers on each of the minibatches."""
+    times = [x.minibatches_ms for node in document.nodes for x in (node.forward, node.backward)]
+    return [1e-3 * sum(column) for column in zip(*times, strict=True)]
 
 
 def _ignore(*_: object) -> None:

@@ -8,21 +8,26 @@ computes all the time. A GPU of half the speed is as slow after a wait as before
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from stagewright.scenarios.reality.processes import family
+from stagewright.scenarios.reality.processes import TICK_S, family, processor_ticks
 
 BEAT_S = 0.01
 """Seconds of running and standing together; a stage takes several times as long."""
 
-LOOK_S = 0.5
-"""Seconds between two looks for programs that were started on the core."""
+LOOK_S, GLANCE_S = 0.5, 0.2
+"""Seconds between two looks for programs that were started on the core, and for those that work."""
+
+SHARE, LATELY_S = 0.15, 2.0
+"""A program works if it has such a share of the core between two glances. One that has not for so
+many seconds is let be: stopping and waking its threads would take time of those that do."""
 
 
 @dataclass
@@ -54,36 +59,69 @@ class Beat:
 
 
 def main(core: int, parent: int) -> None:
-    """Keep time for as long as the parent lives, and let everything go on at the end."""
+    """Keep time for as long as the parent lives, and let everything go on at the end.
+
+    This stays on the core itself: on another it would wait for what computes there, and stop the
+    programs here for longer than half of the time.
+    """
+    os.sched_setaffinity(0, {core})
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     beat = Beat(time.monotonic())
-    found: list[int] = []
-    looked_s = -LOOK_S
+    work = Work()
+    beaten: list[int] = []
+    looked_s = glanced_s = -LOOK_S
     try:
         while os.getppid() == parent:
             now_s = time.monotonic()
             if now_s - looked_s >= LOOK_S:
-                found, looked_s = list(_programs(core, parent)), now_s
+                work.programs, looked_s = tuple(_programs(core, parent)), now_s
+            if now_s - glanced_s >= GLANCE_S:
+                before, beaten, glanced_s = beaten, work.lately(now_s), now_s
+                _send(set(before).difference(beaten), signal.SIGCONT)
             run_s = beat.run_for(now_s)
             if run_s > 0:
-                _send(found, signal.SIGCONT)
+                _send(beaten, signal.SIGCONT)
                 time.sleep(run_s)
-                _send(found, signal.SIGSTOP)
+                _send(beaten, signal.SIGSTOP)
                 beat.ran_s += time.monotonic() - now_s
             time.sleep(max(0.0, now_s + BEAT_S - time.monotonic()))
     finally:
-        _send(found, signal.SIGCONT)
+        _send(work.programs, signal.SIGCONT)
+
+
+@dataclass
+class Work:
+    """Which of some programs have worked lately."""
+
+    programs: tuple[int, ...] = ()
+    _ticks: dict[int, int] = field(default_factory=dict)
+    _worked_s: dict[int, float] = field(default_factory=dict)
+
+    def lately(self, now_s: float) -> list[int]:
+        """Return those that have worked within :data:`LATELY_S`, or are new."""
+        enough = SHARE * GLANCE_S / TICK_S
+        for pid in self.programs:
+            used = processor_ticks(pid)
+            if used is not None:
+                if used - self._ticks.get(pid, -math.inf) >= enough:
+                    self._worked_s[pid] = now_s
+                self._ticks[pid] = used
+        return [pid for pid in self.programs if now_s - self._worked_s.get(pid, now_s) < LATELY_S]
 
 
 def _programs(core: int, parent: int) -> Iterator[int]:
-    """Yield the processes below ``parent`` that are kept on this core, and on no other."""
+    """Yield the processes below ``parent`` that are kept on this core, and on no other.
+
+    One that works only while nothing else wants the core takes nobody's time.
+    """
     for pid in family(parent).keys() - {parent, os.getpid()}:
         with suppress(OSError):  # it has ended meanwhile
-            if os.sched_getaffinity(pid) == {core}:
+            here = os.sched_getaffinity(pid) == {core}
+            if here and os.sched_getscheduler(pid) != os.SCHED_IDLE:
                 yield pid
 
 
-def _send(pids: list[int], number: signal.Signals) -> None:
+def _send(pids: Iterable[int], number: signal.Signals) -> None:
     for pid in pids:
         with suppress(OSError):
             os.kill(pid, number)

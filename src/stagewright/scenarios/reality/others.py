@@ -7,9 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stagewright.scenarios.reality.processes import PROC, SYSTEM, USER, family
-
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+from stagewright.scenarios.reality.processes import PROC, SYSTEM, TICK_S, USER, family
 
 IDLE, WAITING, GUEST = 3, 4, 8
 """Fields of a core's line in ``/proc/stat`` that are not work, and the first that is in others."""
