@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from stagewright.formulation.flat_costs import SLACK, FlatCosts
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 NOWHERE = -1.0
 ROUNDING = 1e-12
@@ -120,93 +121,147 @@ class Walk:
         return m * self._period, self._costs.sync_s_per_byte * (m - 1) / m
 
     def _forward(self) -> tuple[Floats, bool]:
-        """reach(g, w), and whether the end is reached with all GPUs or fewer."""
+        """reach(g, w), and whether the end is reached with all GPUs or fewer.
+
+        For each number of GPUs only windows matter that fewer do not get through already: those
+        near the front.
+        """
         n, most = self._costs.gpus, self._costs.most
         enough = self._total * (1 - ROUNDING)
         reach = np.full((n + 1, len(self._least)), NOWHERE)
+        fronts: list[_Front] = []
         finished = False
-        for m in range(1, min(n, most) + 1):
-            work, per_byte = self._gain(m)
-            finished |= work - per_byte * self._all >= enough
-            to = np.minimum(self._most, work - per_byte * self._inside)
-            good = to >= self._least
-            if not self._costs.first_sends_for_free:
-                good &= self._asked <= m
-            reach[m] = np.where(good, np.maximum(reach[m], to), reach[m])
-        for g in range(1, n):
-            at = np.maximum(reach[g], reach[g - 1], out=reach[g])
-            # From elsewhere one GPU fewer has led as far.
-            fresh = np.flatnonzero(at > reach[g - 1])
-            if len(fresh) == 0:
-                continue
-            asked, first = self._asked[fresh], int(fresh[0])
-            lowest = int(np.searchsorted(self._most_so_far, self._least[first], side="left"))
-            for m in range(int(asked.min()), min(n - g, most) + 1):
-                work, per_byte = self._gain(m)
-                starts = fresh[asked <= m]
-                far = at[starts] + work
-                held = far + per_byte * self._not_outside[starts]
-                last = np.minimum(far, held - per_byte * self._all)
-                finished |= bool((last >= enough).any())
-                end = int(np.searchsorted(self._least, far.max(), side="right"))
-                if end <= lowest:
+        for count in range(1, n + 1):
+            reach[count] = reach[count - 1]
+            behind = np.flatnonzero(reach[count] < self._most)
+            known = reach[count, behind]
+            if count <= most:
+                work, per_byte = self._gain(count)
+                finished |= work - per_byte * self._all >= enough
+                to = np.minimum(self._most[behind], work - per_byte * self._inside[behind])
+                good = to >= self._least[behind]
+                if not self._costs.first_sends_for_free:
+                    good &= self._asked[behind] <= count
+                known = np.where(good, np.maximum(known, to), known)
+            asked = self._asked[behind]
+            for m, front in enumerate(reversed(fronts[-most:]), start=1):
+                starts = front.able(m)
+                if starts is None:
                     continue
-                here = slice(lowest, end)
+                work, per_byte = self._gain(m)
+                far = starts.at + work
+                held = far + per_byte * starts.bytes
+                finished |= bool((np.minimum(far, held - per_byte * self._all) >= enough).any())
+                end = np.searchsorted(self._least, far.max(), side="right")
+                low, high = np.searchsorted(behind, (starts.limit, end))
+                chosen = low + np.flatnonzero(asked[low:high] <= m)
+                here = behind[chosen]
                 # The best start among those that may come before each window.
-                upto = np.searchsorted(starts, self._before[here], side="right") - 1
-                some = upto >= 0
+                upto = np.searchsorted(starts.place, self._before[here], side="right") - 1
                 best = np.maximum.accumulate(far)[upto]
                 lighter = np.maximum.accumulate(held)[upto] - per_byte * self._inside[here]
                 to = np.minimum(np.minimum(self._most[here], best), lighter)
-                good = some & (to >= self._least[here]) & (self._asked[here] <= m)
-                known = reach[g + m, here]
-                reach[g + m, here] = np.where(good, np.maximum(known, to), known)
+                good = (upto >= 0) & (to >= self._least[here])
+                known[chosen] = np.where(good, np.maximum(known[chosen], to), known[chosen])
+            reach[count, behind] = known
+            # From elsewhere one GPU fewer has led as far.
+            fresh = np.flatnonzero(reach[count] > reach[count - 1])
+            first = self._least[fresh[0]] if len(fresh) else 0.0
+            limit = int(np.searchsorted(self._most_so_far, first, side="left"))
+            fronts.append(
+                _Front(
+                    fresh, reach[count, fresh], self._not_outside[fresh], self._asked[fresh], limit
+                )
+            )
         return reach, finished
 
     def _backward(self) -> Floats:
         """Least work that has to be done in window w so that g GPUs can do the rest."""
         n, most = self._costs.gpus, self._costs.most
         rest = np.full((n + 1, len(self._least)), np.inf)
-        for m in range(1, min(n, most) + 1):
-            work, per_byte = self._gain(m)
-            need = self._total - work + per_byte * (self._all - self._not_outside)
-            need = np.maximum(need, self._least)
-            good = (need <= self._most * (1 + ROUNDING)) & (self._asked <= m)
-            rest[m] = np.where(good, need, np.inf)
         rank = np.empty(len(self._least), dtype=np.int64)
         rank[self._by_most] = np.arange(len(rank))
+        within = self._most * (1 + ROUNDING)
         most_so_far = self._most_so_far * (1 + ROUNDING)
-        for g in range(1, n):
-            at = np.minimum(rest[g], rest[g - 1], out=rest[g])
-            fresh = np.flatnonzero(at < rest[g - 1])
-            if len(fresh) == 0:
-                continue
-            fresh = fresh[np.argsort(rank[fresh], kind="stable")]
-            asked, ranks = self._asked[fresh], rank[fresh]
-            end = int(np.searchsorted(self._least, self._most[fresh[-1]], side="right"))
-            for m in range(int(asked.min()), min(n - g, most) + 1):
-                work, per_byte = self._gain(m)
-                able = asked <= m
-                ends = fresh[able]
-                far = at[ends] - work
-                held = far + per_byte * self._inside[ends]
-                lowest = int(np.searchsorted(most_so_far, float(far.min()), side="left"))
-                if end <= lowest:
+        fronts: list[_Front] = []
+        for count in range(1, n + 1):
+            rest[count] = rest[count - 1]
+            behind = np.flatnonzero(rest[count] > self._least)
+            known = rest[count, behind]
+            if count <= most:
+                work, per_byte = self._gain(count)
+                need = self._total - work + per_byte * (self._all - self._not_outside[behind])
+                need = np.maximum(need, self._least[behind])
+                good = (need <= within[behind]) & (self._asked[behind] <= count)
+                known = np.where(good, np.minimum(known, need), known)
+            asked = self._asked[behind]
+            for m, front in enumerate(reversed(fronts[-most:]), start=1):
+                ends = front.able(m)
+                if ends is None:
                     continue
-                here = slice(lowest, end)
+                work, per_byte = self._gain(m)
+                far = ends.at - work
+                held = far + per_byte * ends.bytes
+                start = np.searchsorted(most_so_far, far.min(), side="left")
+                low, high = np.searchsorted(behind, (start, ends.limit))
+                chosen = low + np.flatnonzero(asked[low:high] <= m)
+                here = behind[chosen]
                 # The best end among those that may come after each window.
-                since = np.searchsorted(ranks[able], self._after[here], side="left")
-                some = since < len(ends)
-                since = np.minimum(since, len(ends) - 1)
+                since = np.searchsorted(ends.place, self._after[here], side="left")
+                some = since < len(ends.place)
+                since = np.minimum(since, len(ends.place) - 1)
                 best = np.minimum.accumulate(far[::-1])[::-1][since]
                 lighter = np.minimum.accumulate(held[::-1])[::-1][since]
                 need = np.maximum(
                     np.maximum(self._least[here], best),
                     lighter - per_byte * self._not_outside[here],
                 )
-                good = some & (need <= self._most[here] * (1 + ROUNDING))
-                good &= self._asked[here] <= m
-                known = rest[g + m, here]
-                rest[g + m, here] = np.where(good, np.minimum(known, need), known)
-        np.minimum(rest[n], rest[n - 1], out=rest[n])
+                good = some & (need <= within[here])
+                known[chosen] = np.where(good, np.minimum(known[chosen], need), known[chosen])
+            rest[count, behind] = known
+            fresh = np.flatnonzero(rest[count] < rest[count - 1])
+            fresh = fresh[np.argsort(rank[fresh], kind="stable")]
+            last = self._most[fresh[-1]] if len(fresh) else -np.inf
+            limit = int(np.searchsorted(self._least, last, side="right"))
+            fronts.append(
+                _Front(
+                    rank[fresh], rest[count, fresh], self._inside[fresh], self._asked[fresh], limit
+                )
+            )
         return rest
+
+
+@dataclass(frozen=True)
+class _Front:
+    """Windows that so many GPUs get through further than one fewer; arrays by window.
+
+    Attributes
+    ----------
+    place
+        Ascending, in the order that tells what may come before or after.
+    at
+        Work that is done there.
+    bytes
+        Parameters there: the most that lie inside of the start of a stage, the fewest at its end.
+    asked
+        Replicas that the cut asks for.
+    limit
+        From which window on some may follow, or, going backwards, up to which they may precede.
+    """
+
+    place: Indices
+    at: Floats
+    bytes: Floats
+    asked: Floats
+    limit: int
+
+    def able(self, replicas: int) -> _Front | None:
+        """Return those beside which a stage may have so many replicas; ``None`` without any."""
+        able = self.asked <= replicas
+        if able.all():
+            return self if len(able) else None
+        if not able.any():
+            return None
+        return _Front(
+            self.place[able], self.at[able], self.bytes[able], self.asked[able], self.limit
+        )

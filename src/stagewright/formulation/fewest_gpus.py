@@ -13,6 +13,7 @@ limits, demands on layers) only take plans away: the proof stays one, the plan h
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,9 +30,12 @@ from stagewright.model.rules import Recompute
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
+Ideals = NDArray[np.int32]
 
 NEXT = 1 - 8e-7
 """The next period to try below a plan's: a refusal there proves the plan optimal to 1e-6."""
+FEW_PAIRS = 20_000
+"""So few are looked at again sooner than sorted out."""
 FAR, NEAR = 1.3, 0.125
 """Where a known plan takes so many times the floor, the best one is mostly much closer to that."""
 
@@ -73,6 +77,12 @@ class FewestGpus:
         self._time = self.space.time_s[0]
         if instance.rules.recompute == Recompute.ALWAYS:
             self._time = self._time + self.space.members @ instance.forward_s[0]
+        # All pairs of an ideal and a larger one, ascending by the first; there can be 1e8.
+        larger = [self.space.larger(i).astype(np.int32) for i in range(len(self.space))]
+        ideals = np.arange(len(self.space), dtype=np.int32)
+        self._first = np.repeat(ideals, [len(x) for x in larger])
+        self._last = np.concatenate(larger)
+        self._before: Floats = np.zeros(len(self.space))
         self.period_s = float("inf")
         self.stages: tuple[Stage, ...] | None = None
         self.refuted_s = 0.0
@@ -116,23 +126,21 @@ class FewestGpus:
 
         Level by level, from the whole graph to the empty ideal; the pairs of one level at once.
         """
-        size = len(self.space)
+        size, gpus = len(self.space), self._costs.gpus
         asked = self._asked(period_s)
         # The layers before an ideal need at least the share of the GPUs that their work takes.
-        before = np.ceil(self._time / (period_s * SLACK) - 1e-9)
+        before = np.maximum(self._before, np.ceil(self._time / (period_s * SLACK) - 1e-9))
         fewest = np.full(size, np.inf)
         fewest[-1] = 0
         following = np.full(size, -1, dtype=np.int64)
         replicas = np.zeros(size, dtype=np.int64)
-        start, larger = self.space.pairs
-        counts = np.diff(start)
-        for lowest, end in reversed(self.space.levels[:-1]):
+        for level in reversed(self._levels(self._first)):
             if self.settings.expired:
                 return None
-            last = larger[start[lowest] : start[end]]
-            first = np.repeat(np.arange(lowest, end), counts[lowest:end])
-            left = (self._costs.gpus - before[first] - fewest[last]) * period_s * SLACK
-            hopeful = np.isfinite(asked[first]) & (self._time[last] - self._time[first] <= left)
+            first, last = self._first[level], self._last[level]
+            left = gpus - before[first] - fewest[last]
+            hopeful = self._time[last] - self._time[first] <= left * period_s * SLACK
+            hopeful &= self._least(first, last, asked) <= left
             first, last = first[hopeful], last[hopeful]
             if len(first) == 0:
                 continue
@@ -141,14 +149,58 @@ class FewestGpus:
             begins = np.flatnonzero(np.diff(first, prepend=-1))
             least = np.minimum.reduceat(needed, begins)
             ideals = first[begins]
-            good = least + before[ideals] <= self._costs.gpus
+            good = least + before[ideals] <= gpus
             attained = np.flatnonzero(needed == np.repeat(least, np.diff(begins, append=len(m))))
             best = attained[np.searchsorted(attained, begins[good])]
             ideals = ideals[good]
             fewest[ideals] = least[good]
             following[ideals] = last[best]
             replicas[ideals] = m[best]
-        return self._stages(following, replicas) if np.isfinite(fewest[0]) else None
+        if not np.isfinite(fewest[0]):
+            return None
+        stages = self._stages(following, replicas)
+        self._narrow(period_s, asked, fewest)
+        return stages
+
+    def _narrow(self, period_s: float, asked: Floats, fewest: Floats) -> None:
+        """Leave out pairs of cuts that no plan has which keeps a period, or a shorter one.
+
+        The same recursion from the other end tells the fewest GPUs before each ideal; what is
+        longer than the GPUs there are with those after it is out.
+        """
+        if len(self._first) < FEW_PAIRS:
+            return
+        gpus = self._costs.gpus
+        there = np.isfinite(fewest)
+        kept = np.flatnonzero(there[self._first] & there[self._last])
+        kept = kept[np.argsort(self._last[kept], kind="stable")]
+        first, last = self._first[kept], self._last[kept]
+        before = np.full(len(self.space), np.inf)
+        before[0] = 0
+        passed = np.zeros(len(kept), dtype=bool)
+        for level in self._levels(last):
+            if self.settings.expired:
+                return
+            start, end = first[level], last[level]
+            left = gpus - before[start] - fewest[end]
+            hopeful = np.flatnonzero(self._time[end] - self._time[start] <= left * period_s * SLACK)
+            if len(hopeful) == 0:
+                continue
+            start, end = start[hopeful], end[hopeful]
+            m = self._replicas(start, end, asked, period_s)
+            needed = before[start] + m
+            good = needed + fewest[end] <= gpus
+            passed[level.start + hopeful[good]] = True
+            np.minimum.at(before, end[good], needed[good])
+        kept = np.sort(kept[passed])
+        self._first, self._last = self._first[kept], self._last[kept]
+        self._before = before
+
+    def _levels(self, ideals: Ideals) -> list[slice]:
+        """Return the parts of an ascending array whose ideals are of one level."""
+        starts = [lowest for lowest, _ in self.space.levels]
+        bounds = np.unique(np.append(np.searchsorted(ideals, starts), len(ideals))).tolist()
+        return [slice(low, high) for low, high in itertools.pairwise(bounds)]
 
     def _asked(self, period_s: float) -> Floats:
         """Replicas that the cut at each ideal asks of the stages beside it; infinite: no cut."""
@@ -156,7 +208,7 @@ class FewestGpus:
         asked[[0, -1]] = 1.0
         return asked
 
-    def _replicas(self, first: Indices, last: Indices, asked: Floats, period_s: float) -> Floats:
+    def _replicas(self, first: Ideals, last: Ideals, asked: Floats, period_s: float) -> Floats:
         """m(I, J) for pairs of ideals; infinite where no number of replicas will do."""
         space, costs = self.space, self._costs
         sync = costs.sync_s_per_byte * (space.parameter_bytes[last] - space.parameter_bytes[first])
@@ -169,12 +221,16 @@ class FewestGpus:
             else:
                 room -= np.where(first > 0, costs.latency_s, 0.0)
                 total = total + waits
-        least = np.maximum(asked[last], asked[first])
-        if costs.first_sends_for_free:
-            least = np.where(first == 0, 1.0, least)
-        m = fewest_replicas(room, total, sync, least)
+        m = fewest_replicas(room, total, sync, self._least(first, last, asked))
         m[m > costs.most] = np.inf
         return m
+
+    def _least(self, first: Ideals, last: Ideals, asked: Floats) -> Floats:
+        """Replicas that the cuts at both ends of stages ask for."""
+        least = np.maximum(asked[last], asked[first])
+        if self._costs.first_sends_for_free:
+            least = np.where(first == 0, 1.0, least)
+        return least
 
     def _stages(self, following: Indices, replicas: Indices) -> tuple[Stage, ...]:
         """Read the stages from the start."""
