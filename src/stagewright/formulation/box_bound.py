@@ -144,20 +144,23 @@ class Walk:
                     good &= self._asked[behind] <= count
                 known = np.where(good, np.maximum(known, to), known)
             asked = self._asked[behind]
+            nearest = self._least[behind[0]] if len(behind) else np.inf
             for m, front in enumerate(reversed(fronts[-most:]), start=1):
-                starts = front.able(m)
-                if starts is None:
-                    continue
                 work, per_byte = self._gain(m)
+                furthest = front.most + work
+                if m < front.fewest or furthest < min(enough, nearest):
+                    continue
+                starts = front.able(m)
                 far = starts.at + work
                 held = far + per_byte * starts.bytes
-                finished |= bool((np.minimum(far, held - per_byte * self._all) >= enough).any())
-                end = np.searchsorted(self._least, far.max(), side="right")
-                low, high = np.searchsorted(behind, (starts.limit, end))
-                chosen = low + np.flatnonzero(asked[low:high] <= m)
+                if furthest >= enough:
+                    finished |= bool((np.minimum(far, held - per_byte * self._all) >= enough).any())
+                end = self._least.searchsorted(furthest, side="right")
+                low, high = behind.searchsorted(np.array([starts.limit, end]))
+                chosen = low + (asked[low:high] <= m).nonzero()[0]
                 here = behind[chosen]
                 # The best start among those that may come before each window.
-                upto = np.searchsorted(starts.place, self._before[here], side="right") - 1
+                upto = starts.place.searchsorted(self._before[here], side="right") - 1
                 best = np.maximum.accumulate(far)[upto]
                 lighter = np.maximum.accumulate(held)[upto] - per_byte * self._inside[here]
                 to = np.minimum(np.minimum(self._most[here], best), lighter)
@@ -167,9 +170,9 @@ class Walk:
             # From elsewhere one GPU fewer has led as far.
             fresh = np.flatnonzero(reach[count] > reach[count - 1])
             first = self._least[fresh[0]] if len(fresh) else 0.0
-            limit = int(np.searchsorted(self._most_so_far, first, side="left"))
+            limit = int(self._most_so_far.searchsorted(first, side="left"))
             fronts.append(
-                _Front(
+                _Front.of(
                     fresh, reach[count, fresh], self._not_outside[fresh], self._asked[fresh], limit
                 )
             )
@@ -195,19 +198,20 @@ class Walk:
                 good = (need <= within[behind]) & (self._asked[behind] <= count)
                 known = np.where(good, np.minimum(known, need), known)
             asked = self._asked[behind]
+            furthest = self._most_so_far[behind[-1]] if len(behind) else -np.inf
             for m, front in enumerate(reversed(fronts[-most:]), start=1):
-                ends = front.able(m)
-                if ends is None:
-                    continue
                 work, per_byte = self._gain(m)
+                if m < front.fewest or (front.least - work) > furthest * (1 + ROUNDING):
+                    continue
+                ends = front.able(m)
                 far = ends.at - work
                 held = far + per_byte * ends.bytes
-                start = np.searchsorted(most_so_far, far.min(), side="left")
-                low, high = np.searchsorted(behind, (start, ends.limit))
-                chosen = low + np.flatnonzero(asked[low:high] <= m)
+                start = most_so_far.searchsorted(far.min(), side="left")
+                low, high = behind.searchsorted(np.array([start, ends.limit]))
+                chosen = low + (asked[low:high] <= m).nonzero()[0]
                 here = behind[chosen]
                 # The best end among those that may come after each window.
-                since = np.searchsorted(ends.place, self._after[here], side="left")
+                since = ends.place.searchsorted(self._after[here], side="left")
                 some = since < len(ends.place)
                 since = np.minimum(since, len(ends.place) - 1)
                 best = np.minimum.accumulate(far[::-1])[::-1][since]
@@ -222,9 +226,9 @@ class Walk:
             fresh = np.flatnonzero(rest[count] < rest[count - 1])
             fresh = fresh[np.argsort(rank[fresh], kind="stable")]
             last = self._most[fresh[-1]] if len(fresh) else -np.inf
-            limit = int(np.searchsorted(self._least, last, side="right"))
+            limit = int(self._least.searchsorted(last, side="right"))
             fronts.append(
-                _Front(
+                _Front.of(
                     rank[fresh], rest[count, fresh], self._inside[fresh], self._asked[fresh], limit
                 )
             )
@@ -247,6 +251,10 @@ class _Front:
         Replicas that the cut asks for.
     limit
         From which window on some may follow, or, going backwards, up to which they may precede.
+    least, most
+        Of the work.
+    fewest, enough
+        Replicas of a stage beside any of them, and beside all.
     """
 
     place: Indices
@@ -254,14 +262,28 @@ class _Front:
     bytes: Floats
     asked: Floats
     limit: int
+    least: float
+    most: float
+    fewest: float
+    enough: float
 
-    def able(self, replicas: int) -> _Front | None:
-        """Return those beside which a stage may have so many replicas; ``None`` without any."""
+    @classmethod
+    def of(cls, place: Indices, at: Floats, held: Floats, asked: Floats, limit: int) -> _Front:
+        """Take a look at the windows; a front may have none."""
+        if not len(place):
+            return cls(place, at, held, asked, limit, np.inf, -np.inf, np.inf, np.inf)
+        extremes = at.min(), at.max(), asked.min(), asked.max()
+        return cls(place, at, held, asked, limit, *map(float, extremes))
+
+    def able(self, replicas: int) -> _Front:
+        """Return those beside which a stage may have so many replicas: ``fewest`` or more."""
+        if replicas >= self.enough:
+            return self
         able = self.asked <= replicas
-        if able.all():
-            return self if len(able) else None
-        if not able.any():
-            return None
-        return _Front(
-            self.place[able], self.at[able], self.bytes[able], self.asked[able], self.limit
+        return replace(
+            self,
+            place=self.place[able],
+            at=self.at[able],
+            bytes=self.bytes[able],
+            asked=self.asked[able],
         )

@@ -55,8 +55,9 @@ CREEP = 1.15
 """Short periods are refuted soon: trials rise from the bound in steps of at most so much."""
 ROUNDS, GAIN = 50, 3e-4
 """Times that stretches of all widths are cut anew in a row, as long as each gains so much."""
-SLOW = 0.25
-"""Once a finer table raises the bound by less than such a part of the gap, plans are looked for."""
+SLOW, SMALL = 0.25, 300_000
+"""Once a finer table raises the bound by less than such a part of the gap, plans are looked for;
+not after tables of so few rows, each counted once for each GPU: the next one is soon made."""
 TRIES = 40
 """Orders to vary between these."""
 FEWEST_SPLITS = 50
@@ -133,11 +134,14 @@ class FlatSearch(Bracket):
         """Narrow the bracket down with tables of all ideals."""
         promising = True
         bound_s = self.bound_s
-        for _ in TableSearch(self, tree.graph).rounds():
-            if self.bound_s - bound_s < SLOW * (self.period_s - self.bound_s):
+        gpus = FlatCosts.of(self.problem).gpus
+        for rows in TableSearch(self, tree.graph).rounds():
+            slow = self.bound_s - bound_s < SLOW * (self.period_s - self.bound_s)
+            if slow and (rows * gpus > SMALL or self.bound_s == bound_s):
                 self._stretch(near, 1)
-            bound_s = self.bound_s
-            if promising and not self.done:
+            raised, bound_s = self.bound_s > bound_s, self.bound_s
+            # Boxes hardly refute anything where a table of all ideals refutes nothing.
+            if promising and raised and not self.done:
                 self._split_boxes(tree, PATIENCE[0], BETWEEN_ORDERS, FEW_OPEN)
                 promising = self._open <= FEW_OPEN
 

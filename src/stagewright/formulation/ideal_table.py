@@ -87,38 +87,46 @@ class IdealTable:
         return inside
 
 
+LEAST_S, MOST_S, LEAST_BYTES, MOST_BYTES, CUT_BYTES = range(5)
+
+
 @dataclass(frozen=True)
 class _Rows:
-    """Partial ideals, arrays by row; ``last`` numbers the decision that made a row."""
+    """Partial ideals.
+
+    Attributes
+    ----------
+    state
+        What is inside at the frontier, by row.
+    figures
+        Range of work and of parameters, and bytes that leave; shape (5, rows).
+    last
+        Number of the decision that made a row.
+    """
 
     state: Words
-    least_s: Floats
-    most_s: Floats
-    least_bytes: Floats
-    most_bytes: Floats
-    cut_bytes: Floats
+    figures: Floats
     last: Indices
 
     @staticmethod
     def start() -> _Rows:
-        zero = np.zeros(1)
-        state, last = np.zeros(1, dtype=np.uint64), np.zeros(1, dtype=np.int64)
-        return _Rows(state, zero, zero, zero, zero, zero, last)
+        return _Rows(np.zeros(1, np.uint64), np.zeros((5, 1)), np.zeros(1, np.int64))
 
     def __len__(self) -> int:
         return len(self.state)
 
-    @property
-    def columns(self) -> tuple[NDArray[np.generic], ...]:
-        return tuple(getattr(self, name) for name in self.__dataclass_fields__)
-
     def take(self, index: Bools | Indices) -> _Rows:
-        return _Rows(*(column[index] for column in self.columns))  # type: ignore[arg-type]
+        if index.dtype == np.bool_:
+            index = np.flatnonzero(index)
+        return _Rows(self.state[index], self.figures.take(index, axis=1), self.last[index])
 
     @staticmethod
     def concatenate(parts: list[_Rows]) -> _Rows:
-        columns = zip(*(part.columns for part in parts), strict=True)
-        return _Rows(*(np.concatenate(column) for column in columns))
+        return _Rows(
+            np.concatenate([x.state for x in parts]),
+            np.concatenate([x.figures for x in parts], axis=1),
+            np.concatenate([x.last for x in parts]),
+        )
 
     def merged(self, grid: Grid) -> _Rows:
         """One row for those of equal state in the same cell.
@@ -127,28 +135,27 @@ class _Rows:
         they do. Where hashes of different cells are equal, some rows stay apart: one more than
         needed, and none wrong.
         """
-        work = np.floor((self.least_s + self.most_s) / (2 * grid.work_s)).astype(np.uint64)
-        held = np.floor((self.least_bytes + self.most_bytes) / (2 * grid.parameter_bytes))
+        least_s, most_s, least_bytes, most_bytes, cut_bytes = self.figures
+        work = np.floor((least_s + most_s) / (2 * grid.work_s)).astype(np.uint64)
+        held = np.floor((least_bytes + most_bytes) / (2 * grid.parameter_bytes))
         cell = work * MIX[0] + held.astype(np.uint64)
         order = np.argsort((self.state ^ (cell * MIX[1])) * MIX[2])
         state, cell = self.state[order], cell[order]
         changes = np.ones(len(order), dtype=bool)
         changes[1:] = (state[1:] != state[:-1]) | (cell[1:] != cell[:-1])
         begins = np.flatnonzero(changes)
-        cut_bytes = self.cut_bytes[order]
+        cut_bytes = cut_bytes[order]
         fewest = np.minimum.reduceat(cut_bytes, begins)
         # Of several with the fewest bytes the first, in whatever order a sort leaves them.
         more = cut_bytes > np.repeat(fewest, np.diff(begins, append=len(order)))
         last = np.where(more, np.iinfo(np.int64).max, self.last[order])
-        return _Rows(
-            state[begins],
-            np.minimum.reduceat(self.least_s[order], begins),
-            np.maximum.reduceat(self.most_s[order], begins),
-            np.minimum.reduceat(self.least_bytes[order], begins),
-            np.maximum.reduceat(self.most_bytes[order], begins),
-            fewest,
-            np.minimum.reduceat(last, begins),
-        )
+        figures = np.empty((5, len(begins)))
+        np.minimum.reduceat(least_s[order], begins, out=figures[LEAST_S])
+        np.maximum.reduceat(most_s[order], begins, out=figures[MOST_S])
+        np.minimum.reduceat(least_bytes[order], begins, out=figures[LEAST_BYTES])
+        np.maximum.reduceat(most_bytes[order], begins, out=figures[MOST_BYTES])
+        figures[CUT_BYTES] = fewest
+        return _Rows(state[begins], figures, np.minimum.reduceat(last, begins))
 
 
 def tabulate(
@@ -229,14 +236,9 @@ class _Sweep:
         found = _Rows.concatenate(complete)
         both = SOME_INSIDE | SOME_OUTSIDE
         found = found.take((found.state & both) == both).merged(self._grid)
-        windows = Windows(
-            found.least_s,
-            found.most_s,
-            found.least_bytes,
-            found.most_bytes,
-            found.cut_bytes,
+        return IdealTable(
+            Windows(*found.figures), found.last, tuple(self._history), len(self._graph)
         )
-        return IdealTable(windows, found.last, tuple(self._history), len(self._graph))
 
     def _decide(self, rows: _Rows, v: int) -> _Rows:
         """Every row without block ``v``, and with it where its producers are inside."""
@@ -251,24 +253,25 @@ class _Sweep:
                 if len(self._graph.tensors[i].targets) > 1:
                     self._tensor_bit[i] = self._new_bit()
         self._history.append(_Decided(v, self._decisions, inner.last.astype(np.int32)))
-        held = float(self._graph.parameter_bytes[v])
+        held, made_s = float(self._graph.parameter_bytes[v]), float(self._time[v])
+        added = np.array([made_s, made_s, held, held, self._leaving[v]])
         inner = _Rows(
             state,
-            inner.least_s + self._time[v],
-            inner.most_s + self._time[v],
-            inner.least_bytes + held,
-            inner.most_bytes + held,
-            inner.cut_bytes + self._leaving[v],
+            inner.figures + added[:, None],
             np.arange(self._decisions, self._decisions + len(inner)),
         )
         self._decisions += len(inner)
         rows = _Rows.concatenate([outer, inner])
         forgotten = self._mask(self._retired(v))
-        return _Rows(rows.state & ~forgotten, *rows.columns[1:])  # type: ignore[arg-type]
+        return _Rows(rows.state & ~forgotten, rows.figures, rows.last)
 
     def _left_out(self, rows: _Rows, v: int) -> _Rows:
         """Rows without block ``v``: what it reads from inside leaves the ideal."""
-        state, cut_bytes = rows.state | SOME_OUTSIDE, rows.cut_bytes.copy()
+        state = rows.state | SOME_OUTSIDE
+        if not self._read[v]:
+            return _Rows(state, rows.figures, rows.last)
+        figures = rows.figures.copy()
+        cut_bytes = figures[CUT_BYTES]
         for i in self._read[v]:
             tensor = self._graph.tensors[i]
             inside = (state & self._mask([self._block_bit[tensor.source]])) != 0
@@ -277,8 +280,7 @@ class _Sweep:
                 inside &= (state & leaves) == 0
                 state[inside] |= leaves
             cut_bytes[inside] += tensor.n_bytes
-        values = (rows.least_s, rows.most_s, rows.least_bytes, rows.most_bytes)
-        left = _Rows(state, *values, cut_bytes, rows.last)
+        left = _Rows(state, figures, rows.last)
         few = cut_bytes <= self._grid.most_cut_bytes
         return left if few.all() else left.take(few)
 

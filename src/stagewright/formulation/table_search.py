@@ -54,8 +54,14 @@ class TableSearch:
         self._total_bytes = float(graph.parameter_bytes.sum())
         self._random = np.random.default_rng(bracket.settings.seed)
 
-    def rounds(self) -> Iterator[None]:
-        """Go on until a finer table would take longer than there is time, or is too large."""
+    def rounds(self) -> Iterator[int]:
+        """Go on until a finer table would take longer than there is time, or is too large.
+
+        Yields
+        ------
+        int
+            Rows of each table, when it has told what it tells.
+        """
         settings = self._bracket.settings
         floor_s = self._bracket.bound_s
         cell_s = COARSE * self._bracket.period_s
@@ -69,7 +75,7 @@ class TableSearch:
             taken_s = settings.wall_s - began_s
             self._bound(table, cell_s)
             self._plan(table, max(ALONG, cell_s / (2 * self._bracket.period_s)), tries)
-            yield
+            yield len(table.windows)
             left_s = settings.time_limit_s - settings.wall_s
             if self._bracket.done or FINER * taken_s > left_s:
                 return
