@@ -100,7 +100,8 @@ class CutSpace:
         """Indices of the ideals that contain ideal ``i`` and more."""
         after = np.arange(i + 1, len(self), dtype=np.int64)
         if not self.is_chain:
-            for word in self._words:
+            # Layers near the cut, which come late, are in the fewest of the others.
+            for word in self._words[::-1]:
                 if word[i]:
                     after = after[word[after] & word[i] == word[i]]
         return after

@@ -134,7 +134,7 @@ class FewestGpus:
         fewest[-1] = 0
         following = np.full(size, -1, dtype=np.int64)
         replicas = np.zeros(size, dtype=np.int64)
-        for level in reversed(self._levels(self._first)):
+        for level in reversed(self._levels(self._first, self._first, self._last)):
             if self.settings.expired:
                 return None
             first, last = self._first[level], self._last[level]
@@ -178,7 +178,7 @@ class FewestGpus:
         before = np.full(len(self.space), np.inf)
         before[0] = 0
         passed = np.zeros(len(kept), dtype=bool)
-        for level in self._levels(last):
+        for level in self._levels(last, self._first, self._last):
             if self.settings.expired:
                 return
             start, end = first[level], last[level]
@@ -196,11 +196,22 @@ class FewestGpus:
         self._first, self._last = self._first[kept], self._last[kept]
         self._before = before
 
-    def _levels(self, ideals: Ideals) -> list[slice]:
-        """Return the parts of an ascending array whose ideals are of one level."""
-        starts = [lowest for lowest, _ in self.space.levels]
-        bounds = np.unique(np.append(np.searchsorted(ideals, starts), len(ideals))).tolist()
-        return [slice(low, high) for low, high in itertools.pairwise(bounds)]
+    @staticmethod
+    def _levels(ideals: Ideals, first: Ideals, last: Ideals) -> list[slice]:
+        """Return parts of an ascending array of ideals between which no pair is: levels.
+
+        Each is as long as can be; ``first`` and ``last`` are all pairs, ascending.
+        """
+        begins = np.flatnonzero(np.diff(first, prepend=-1))
+        bounds, end = [0], np.iinfo(np.int32).max
+        for ideal, larger in zip(first[begins].tolist(), last[begins].tolist(), strict=True):
+            if ideal >= end:
+                bounds.append(end)
+                end = larger
+            end = min(end, larger)
+        bounds.append(end)
+        parts = np.unique(np.append(np.searchsorted(ideals, bounds), len(ideals))).tolist()
+        return [slice(low, high) for low, high in itertools.pairwise(parts)]
 
     def _asked(self, period_s: float) -> Floats:
         """Replicas that the cut at each ideal asks of the stages beside it; infinite: no cut."""
