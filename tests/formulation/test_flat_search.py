@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from brute_force import best_period_s
 from builders import chain
 from random_instances import COST_MODELS, problems, small_clusters, small_instances, small_rules
-from stagewright.formulation import flat_search
+from stagewright.formulation import fewest_gpus, flat_search
 from stagewright.formulation.box_bound import Windows
 from stagewright.formulation.cut_orders import narrow_order
 from stagewright.formulation.cut_space import all_ideals, family
@@ -282,6 +282,31 @@ def test_a_family_of_all_ideals_decides_like_all_ideals(data):
     if expected_s > 1e-9:
         assert search.keeps(expected_s * (1 + 1e-9)) is True
         assert search.keeps(expected_s * (1 - 1e-6)) is False
+
+
+@pytest.mark.parametrize("cost_model", FLAT)
+@QUICK
+@given(st.data())
+def test_what_a_kept_period_leaves_out_decides_no_shorter_one(cost_model, data):
+    problem = flat_problem(data, cost_model)
+    expected_s = best_period_s(problem) if problem is not None else None
+    if problem is None or expected_s is None or expected_s < 1e-9:
+        return
+    ideals = all_ideals(problem.instance).members
+    kept = data.draw(st.lists(st.booleans(), min_size=len(ideals), max_size=len(ideals)))
+    space = family(problem.instance, ideals[np.array(kept)])
+    factors = data.draw(st.lists(st.floats(0.9, 4.0), min_size=2, max_size=6))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fewest_gpus, "FEW_PAIRS", 0)
+        search = FewestGpus(problem, space, Settings().started())
+        found = [search.keeps(expected_s * x) for x in sorted(factors, reverse=True)]
+    fresh = [
+        FewestGpus(problem, space, Settings().started()).keeps(expected_s * x)
+        for x in sorted(factors, reverse=True)
+    ]
+    assert found == fresh
+    narrowed = set(zip(search._first.tolist(), search._last.tolist(), strict=True))
+    assert len(narrowed) == len(search._first), "no pair comes twice"
 
 
 @given(st.floats(0.1, 10), st.floats(0, 50), st.floats(0, 20), st.integers(1, 12))
