@@ -299,12 +299,14 @@ def test_what_a_kept_period_leaves_out_decides_no_shorter_one(cost_model, data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fewest_gpus, "FEW_PAIRS", 0)
         search = FewestGpus(problem, space, Settings().started())
+        patch.setattr(fewest_gpus, "AT_ONCE", data.draw(st.sampled_from([1, 5, 1000])))
         found = [search.keeps(expected_s * x) for x in sorted(factors, reverse=True)]
+        again = [search.keeps(expected_s * x) for x in sorted(factors, reverse=True)]
     fresh = [
         FewestGpus(problem, space, Settings().started()).keeps(expected_s * x)
         for x in sorted(factors, reverse=True)
     ]
-    assert found == fresh
+    assert found == again == fresh
     narrowed = set(zip(search._first.tolist(), search._last.tolist(), strict=True))
     assert len(narrowed) == len(search._first), "no pair comes twice"
 

@@ -36,6 +36,8 @@ NEXT = 1 - 8e-7
 """The next period to try below a plan's: a refusal there proves the plan optimal to 1e-6."""
 FEW_PAIRS = 20_000
 """So few are looked at again sooner than sorted out."""
+AT_ONCE = 500_000
+"""Pairs that are looked at together, for the sake of memory."""
 FAR, NEAR = 1.3, 0.125
 """Where a known plan takes so many times the floor, the best one is mostly much closer to that."""
 
@@ -83,6 +85,7 @@ class FewestGpus:
         self._first = np.repeat(ideals, [len(x) for x in larger])
         self._last = np.concatenate(larger)
         self._before: Floats = np.zeros(len(self.space))
+        self._kept_s = float("inf")
         self.period_s = float("inf")
         self.stages: tuple[Stage, ...] | None = None
         self.refuted_s = 0.0
@@ -109,12 +112,15 @@ class FewestGpus:
 
         A plan that keeps it is judged, and remembered if it is valid and the best so far.
         """
+        if period_s >= self._kept_s:
+            return True
         stages = self._keep(period_s)
         if self.settings.expired:
             return None
         if stages is None:
             self.refuted_s = max(self.refuted_s, period_s)
             return False
+        self._kept_s = period_s
         plan = Plan(stages, "fewest-gpus")
         judged = evaluate(self.problem.instance, plan, self.problem.cost_model)
         if judged.valid and judged.period_s < self.period_s:
@@ -200,15 +206,18 @@ class FewestGpus:
     def _levels(ideals: Ideals, first: Ideals, last: Ideals) -> list[slice]:
         """Return parts of an ascending array of ideals between which no pair is: levels.
 
-        Each is as long as can be; ``first`` and ``last`` are all pairs, ascending.
+        Each is as long as can be, up to :data:`AT_ONCE`; ``first`` and ``last`` are all pairs,
+        ascending.
         """
         begins = np.flatnonzero(np.diff(first, prepend=-1))
-        bounds, end = [0], np.iinfo(np.int32).max
-        for ideal, larger in zip(first[begins].tolist(), last[begins].tolist(), strict=True):
-            if ideal >= end:
-                bounds.append(end)
-                end = larger
-            end = min(end, larger)
+        counts = np.diff(begins, append=len(first)).tolist()
+        bounds, end, held = [0], np.iinfo(np.int32).max, 0
+        ends = zip(first[begins].tolist(), last[begins].tolist(), counts, strict=True)
+        for ideal, larger, count in ends:
+            if ideal >= end or held + count > AT_ONCE:
+                bounds.append(min(ideal, end))
+                end, held = larger, 0
+            end, held = min(end, larger), held + count
         bounds.append(end)
         parts = np.unique(np.append(np.searchsorted(ideals, bounds), len(ideals))).tolist()
         return [slice(low, high) for low, high in itertools.pairwise(parts)]
