@@ -61,13 +61,16 @@ class Literal:
             starts = [i for i in self.sets if g > 0 and able[i] and reach[g, i] > reach[g - 1, i]]
             for j in self.sets:
                 before = [i for i in starts if w.least_s[i] <= w.most_s[j]]
+                lighter = [i for i in starts if w.least_bytes[i] <= w.most_bytes[j]]
                 if g == 0:
                     to = min(w.most_s[j], work - per_byte * w.least_bytes[j])
                     good = able[j] or self.costs.first_sends_for_free
-                elif before:
-                    far = max(reach[g, i] for i in before) + work
-                    held = max(reach[g, i] + per_byte * w.most_bytes[i] for i in before) + work
-                    to = min(w.most_s[j], far, held - per_byte * w.least_bytes[j])
+                elif before and lighter:
+                    to = w.most_s[j]
+                    for earlier in (before, lighter):
+                        far = max(reach[g, i] for i in earlier) + work
+                        held = max(reach[g, i] + per_byte * w.most_bytes[i] for i in earlier)
+                        to = min(to, far, held + work - per_byte * w.least_bytes[j])
                     good = able[j]
                 else:
                     continue
@@ -91,12 +94,15 @@ class Literal:
                 ends = [j for j in self.sets if g > 0 and able[j] and rest[g, j] < rest[g - 1, j]]
                 for i in self.sets:
                     after = [j for j in ends if w.most_s[j] >= w.least_s[i]]
+                    heavier = [j for j in ends if w.most_bytes[j] >= w.least_bytes[i]]
                     if g == 0:
                         need = TOTAL_S - work + per_byte * (TOTAL_BYTES - w.most_bytes[i])
-                    elif after:
-                        far = min(rest[g, j] for j in after) - work
-                        held = min(rest[g, j] + per_byte * w.least_bytes[j] for j in after) - work
-                        need = max(far, held - per_byte * w.most_bytes[i])
+                    elif after and heavier:
+                        need = -np.inf
+                        for later in (after, heavier):
+                            far = min(rest[g, j] for j in later) - work
+                            held = min(rest[g, j] + per_byte * w.least_bytes[j] for j in later)
+                            need = max(need, far, held - work - per_byte * w.most_bytes[i])
                     else:
                         continue
                     need = max(need, w.least_s[i])

@@ -3,7 +3,8 @@ r"""A lower bound on the period from windows of ideals, on one flat cluster of l
 Walk along the work that is done: a stage with m replicas that keeps period p takes the pipeline
 from work x to at most x + m p - (2(m-1)/(mβ)) P, P the parameters that it holds for certain. Its
 ends lie in windows, and a window lets a cut through only beside stages with enough replicas for
-the fewest bytes that leave any of its ideals. Let
+the fewest bytes that leave any of its ideals. A later ideal contains an earlier one, so it has no
+less work and no fewer parameters. Let
 
     reach(g, w) = the most work that g GPUs can have done when a cut lies in window w.
 
@@ -23,6 +24,7 @@ from stagewright.formulation.flat_costs import SLACK, FlatCosts
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 NOWHERE = -1.0
 ROUNDING = 1e-12
@@ -150,32 +152,33 @@ class Walk:
                 furthest = front.most + work
                 if m < front.fewest or furthest < min(enough, nearest):
                     continue
-                starts = front.able(m)
-                far = starts.at + work
-                held = far + per_byte * starts.bytes
+                by_work, by_bytes = front.able(m)
                 if furthest >= enough:
-                    finished |= bool((np.minimum(far, held - per_byte * self._all) >= enough).any())
+                    far = by_work.at + work
+                    left = per_byte * (self._all - by_work.bytes)
+                    finished |= bool((np.minimum(far, far - left) >= enough).any())
                 end = self._least.searchsorted(furthest, side="right")
-                low, high = behind.searchsorted(np.array([starts.limit, end]))
+                low, high = behind.searchsorted(np.array([front.limit, end]))
                 chosen = low + (asked[low:high] <= m).nonzero()[0]
                 here = behind[chosen]
+                to, good = self._most[here], np.ones(len(here), dtype=bool)
                 # The best start among those that may come before each window.
-                upto = starts.place.searchsorted(self._before[here], side="right") - 1
-                best = np.maximum.accumulate(far)[upto]
-                lighter = np.maximum.accumulate(held)[upto] - per_byte * self._inside[here]
-                to = np.minimum(np.minimum(self._most[here], best), lighter)
-                good = (upto >= 0) & (to >= self._least[here])
+                for starts, most_key in ((by_work, self._before), (by_bytes, self._not_outside)):
+                    upto = starts.key.searchsorted(most_key[here], side="right") - 1
+                    far = starts.at + work
+                    held = np.maximum.accumulate(far + per_byte * starts.bytes)[upto]
+                    to = np.minimum(to, np.maximum.accumulate(far)[upto])
+                    to = np.minimum(to, held - per_byte * self._inside[here])
+                    good &= upto >= 0
+                good &= to >= self._least[here]
                 known[chosen] = np.where(good, np.maximum(known[chosen], to), known[chosen])
             reach[count, behind] = known
             # From elsewhere one GPU fewer has led as far.
             fresh = np.flatnonzero(reach[count] > reach[count - 1])
             first = self._least[fresh[0]] if len(fresh) else 0.0
             limit = int(self._most_so_far.searchsorted(first, side="left"))
-            fronts.append(
-                _Front.of(
-                    fresh, reach[count, fresh], self._not_outside[fresh], self._asked[fresh], limit
-                )
-            )
+            columns = reach[count, fresh], self._not_outside[fresh], self._asked[fresh]
+            fronts.append(_Front.of(fresh, self._inside[fresh], columns, limit))
         return reach, finished
 
     def _backward(self) -> Floats:
@@ -203,52 +206,66 @@ class Walk:
                 work, per_byte = self._gain(m)
                 if m < front.fewest or (front.least - work) > furthest * (1 + ROUNDING):
                     continue
-                ends = front.able(m)
-                far = ends.at - work
-                held = far + per_byte * ends.bytes
-                start = most_so_far.searchsorted(far.min(), side="left")
-                low, high = behind.searchsorted(np.array([start, ends.limit]))
+                by_work, by_bytes = front.able(m)
+                start = most_so_far.searchsorted(by_work.at.min() - work, side="left")
+                low, high = behind.searchsorted(np.array([start, front.limit]))
                 chosen = low + (asked[low:high] <= m).nonzero()[0]
                 here = behind[chosen]
+                need, good = self._least[here], np.ones(len(here), dtype=bool)
                 # The best end among those that may come after each window.
-                since = ends.place.searchsorted(self._after[here], side="left")
-                some = since < len(ends.place)
-                since = np.minimum(since, len(ends.place) - 1)
-                best = np.minimum.accumulate(far[::-1])[::-1][since]
-                lighter = np.minimum.accumulate(held[::-1])[::-1][since]
-                need = np.maximum(
-                    np.maximum(self._least[here], best),
-                    lighter - per_byte * self._not_outside[here],
-                )
-                good = some & (need <= within[here])
+                for ends, least_key in ((by_work, self._after), (by_bytes, self._inside)):
+                    since = ends.key.searchsorted(least_key[here], side="left")
+                    good &= since < len(ends.key)
+                    since = np.minimum(since, len(ends.key) - 1)
+                    far = (ends.at - work)[::-1]
+                    held = far + per_byte * ends.bytes[::-1]
+                    need = np.maximum(need, np.minimum.accumulate(far)[::-1][since])
+                    lighter = np.minimum.accumulate(held)[::-1][since]
+                    need = np.maximum(need, lighter - per_byte * self._not_outside[here])
+                good &= need <= within[here]
                 known[chosen] = np.where(good, np.minimum(known[chosen], need), known[chosen])
             rest[count, behind] = known
             fresh = np.flatnonzero(rest[count] < rest[count - 1])
-            fresh = fresh[np.argsort(rank[fresh], kind="stable")]
-            last = self._most[fresh[-1]] if len(fresh) else -np.inf
+            last = self._most[fresh[np.argmax(rank[fresh])]] if len(fresh) else -np.inf
             limit = int(self._least.searchsorted(last, side="right"))
-            fronts.append(
-                _Front.of(
-                    rank[fresh], rest[count, fresh], self._inside[fresh], self._asked[fresh], limit
-                )
-            )
+            columns = rest[count, fresh], self._inside[fresh], self._asked[fresh]
+            fronts.append(_Front.of(rank[fresh], self._not_outside[fresh], columns, limit))
         return rest
 
 
 @dataclass(frozen=True)
-class _Front:
-    """Windows that so many GPUs get through further than one fewer; arrays by window.
+class _Order:
+    """Windows in an order that tells which may come before or after another; arrays by window.
 
     Attributes
     ----------
-    place
-        Ascending, in the order that tells what may come before or after.
+    key
+        Ascending.
     at
         Work that is done there.
     bytes
         Parameters there: the most that lie inside of the start of a stage, the fewest at its end.
     asked
         Replicas that the cut asks for.
+    """
+
+    key: Floats | Indices
+    at: Floats
+    bytes: Floats
+    asked: Floats
+
+    def take(self, index: Bools | Indices) -> _Order:
+        return _Order(self.key[index], self.at[index], self.bytes[index], self.asked[index])
+
+
+@dataclass(frozen=True)
+class _Front:
+    """Windows that so many GPUs get through further than one fewer.
+
+    Attributes
+    ----------
+    by_work, by_bytes
+        What contains another has no less work, and no fewer parameters.
     limit
         From which window on some may follow, or, going backwards, up to which they may precede.
     least, most
@@ -257,10 +274,8 @@ class _Front:
         Replicas of a stage beside any of them, and beside all.
     """
 
-    place: Indices
-    at: Floats
-    bytes: Floats
-    asked: Floats
+    by_work: _Order
+    by_bytes: _Order
     limit: int
     least: float
     most: float
@@ -268,22 +283,25 @@ class _Front:
     enough: float
 
     @classmethod
-    def of(cls, place: Indices, at: Floats, held: Floats, asked: Floats, limit: int) -> _Front:
-        """Take a look at the windows; a front may have none."""
-        if not len(place):
-            return cls(place, at, held, asked, limit, np.inf, -np.inf, np.inf, np.inf)
+    def of(
+        cls, place: Indices, held: Floats, columns: tuple[Floats, Floats, Floats], limit: int
+    ) -> _Front:
+        """Put windows in order of their places, and of the parameters that they may hold."""
+        by_work, by_bytes = (
+            _Order(key, *columns).take(np.argsort(key, kind="stable")) for key in (place, held)
+        )
+        at, _, asked = columns
+        if not len(at):
+            return cls(by_work, by_bytes, limit, np.inf, -np.inf, np.inf, np.inf)
         extremes = at.min(), at.max(), asked.min(), asked.max()
-        return cls(place, at, held, asked, limit, *map(float, extremes))
+        return cls(by_work, by_bytes, limit, *map(float, extremes))
 
-    def able(self, replicas: int) -> _Front:
+    def able(self, replicas: int) -> tuple[_Order, _Order]:
         """Return those beside which a stage may have so many replicas: ``fewest`` or more."""
         if replicas >= self.enough:
-            return self
-        able = self.asked <= replicas
-        return replace(
-            self,
-            place=self.place[able],
-            at=self.at[able],
-            bytes=self.bytes[able],
-            asked=self.asked[able],
+            return self.by_work, self.by_bytes
+        by_work, by_bytes = self.by_work, self.by_bytes
+        return (
+            by_work.take(by_work.asked <= replicas),
+            by_bytes.take(by_bytes.asked <= replicas),
         )

@@ -132,7 +132,7 @@ class FlatSearch(Bracket):
 
     def _tables(self, tree: BoxTree, near: StretchSearch) -> None:
         """Narrow the bracket down with tables of all ideals."""
-        promising = True
+        promising, first = True, True
         bound_s = self.bound_s
         gpus = FlatCosts.of(self.problem).gpus
         for rows in TableSearch(self, tree.graph).rounds():
@@ -140,10 +140,12 @@ class FlatSearch(Bracket):
             if slow and (rows * gpus > SMALL or self.bound_s == bound_s):
                 self._stretch(near, 1)
             raised, bound_s = self.bound_s > bound_s, self.bound_s
-            # Boxes hardly refute anything where a table of all ideals refutes nothing.
-            if promising and raised and not self.done:
+            # Boxes hardly refute anything where a table of all ideals refutes nothing, and a second
+            # table soon refutes more than the first.
+            if promising and raised and not first and not self.done:
                 self._split_boxes(tree, PATIENCE[0], BETWEEN_ORDERS, FEW_OPEN)
                 promising = self._open <= FEW_OPEN
+            first = False
 
     def _stretch(self, near: StretchSearch, rounds: int = ROUNDS) -> None:
         """Improve the plan until all widths of stretches together hardly gain anything."""
