@@ -96,12 +96,17 @@ class FlatSearch(Bracket):
         if ideals is None and "ideal-tables" not in self.settings.without:
             self._tables(tree, near)
             self._stretch(near)
+        refutes = True
         for order in self._orders(tree):
             if self.done:
                 return
             self._try(order)
-            if ideals is None:
+            if ideals is None and refutes:
+                bound_s = self.bound_s
                 self._split_boxes(tree, PATIENCE[0], BETWEEN_ORDERS)
+                refutes = self.bound_s > bound_s
+            elif ideals is None:
+                self._stretch(near, 1)
         if ideals is not None:
             self._exactly(ideals)
             return
