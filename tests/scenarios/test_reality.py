@@ -102,8 +102,8 @@ def plan(*counts: tuple[int, ...]) -> Plan:
 def test_the_middle_of_a_pipelines_step_counts():
     work = Work.of(plan((1, 0), (0, 1)))
     filling = 2 + UNDER_WAY
-    assert (work.steps, work.microbatches) == (1, filling + 1 + COUNTED + 1)
-    filled = [*(0.1 * k for k in range(filling)), 5.0]
+    assert (work.steps, work.microbatches) == (1, 2 * filling + COUNTED + 1)
+    filled = [0.1 * k for k in range(2 * filling)]
     starts = [*filled, *(7.0 + 0.5 * k for k in range(COUNTED + 1))]
     steps = [{"step": 0, "gradients_s": 99.0, "forward_starts_s": starts}]
     assert work.period_s(steps) == pytest.approx(0.5)
@@ -254,6 +254,23 @@ def test_processes_of_our_own_are_not_others():
     assert now.busy_s - watch.busy_s >= 0.6
     assert now.own_s - watch.own_s > 0.1
     assert 0 <= watch.others() <= 1
+
+
+@linux
+def test_what_keeps_another_core_awake_hides_no_other_program():
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        pytest.skip("needs two cores")
+    burn = f"import os, time; os.sched_setaffinity(0, {{{cores[0]}}}); end = time.time() + 3\n"
+    burn += "while time.time() < end: pass"
+    # Its parent ends at once, so it is nobody's here.
+    start = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {burn!r}])"
+    with kept_awake(cores):
+        subprocess.run([sys.executable, "-c", start], check=True)
+        time.sleep(0.5)
+        watch = Watch.start(cores[:1])
+        time.sleep(1.0)
+        assert watch.others() > 0.5
 
 
 @given(late=st.lists(st.floats(0, 0.1), min_size=50, max_size=50))

@@ -88,11 +88,15 @@ class Walk:
         self._least, self._most = windows.least_s[order], windows.most_s[order]
         self._inside, self._not_outside = windows.least_bytes[order], windows.most_bytes[order]
         # Windows i with least(i) <= most(j) may come before j: a prefix in order of `least`.
-        self._before = np.searchsorted(self._least, self._most, side="right") - 1
+        self._before = np.searchsorted(self._least, self._most * (1 + ROUNDING), side="right") - 1
         self._most_so_far = np.maximum.accumulate(self._most)
         # Windows i with most(i) >= least(j) may come after j: a suffix in order of `most`.
         self._by_most = np.argsort(self._most, kind="stable")
-        self._after = np.searchsorted(self._most[self._by_most], self._least, side="left")
+        least_s = self._least * (1 - ROUNDING)
+        self._after = np.searchsorted(self._most[self._by_most], least_s, side="left")
+        # The same of parameters: sums in floating point may grow where a layer without any goes.
+        self._may_hold = self._not_outside * (1 + ROUNDING)
+        self._must_hold = self._inside * (1 - ROUNDING)
 
     def finishes(self) -> bool:
         """Whether some walk reaches the end; if not, no plan keeps the period."""
@@ -163,7 +167,7 @@ class Walk:
                 here = behind[chosen]
                 to, good = self._most[here], np.ones(len(here), dtype=bool)
                 # The best start among those that may come before each window.
-                for starts, most_key in ((by_work, self._before), (by_bytes, self._not_outside)):
+                for starts, most_key in ((by_work, self._before), (by_bytes, self._may_hold)):
                     upto = starts.key.searchsorted(most_key[here], side="right") - 1
                     far = starts.at + work
                     held = np.maximum.accumulate(far + per_byte * starts.bytes)[upto]
@@ -176,7 +180,7 @@ class Walk:
             # From elsewhere one GPU fewer has led as far.
             fresh = np.flatnonzero(reach[count] > reach[count - 1])
             first = self._least[fresh[0]] if len(fresh) else 0.0
-            limit = int(self._most_so_far.searchsorted(first, side="left"))
+            limit = int(self._most_so_far.searchsorted(first * (1 - ROUNDING), side="left"))
             columns = reach[count, fresh], self._not_outside[fresh], self._asked[fresh]
             fronts.append(_Front.of(fresh, self._inside[fresh], columns, limit))
         return reach, finished
@@ -213,7 +217,7 @@ class Walk:
                 here = behind[chosen]
                 need, good = self._least[here], np.ones(len(here), dtype=bool)
                 # The best end among those that may come after each window.
-                for ends, least_key in ((by_work, self._after), (by_bytes, self._inside)):
+                for ends, least_key in ((by_work, self._after), (by_bytes, self._must_hold)):
                     since = ends.key.searchsorted(least_key[here], side="left")
                     good &= since < len(ends.key)
                     since = np.minimum(since, len(ends.key) - 1)
@@ -227,7 +231,7 @@ class Walk:
             rest[count, behind] = known
             fresh = np.flatnonzero(rest[count] < rest[count - 1])
             last = self._most[fresh[np.argmax(rank[fresh])]] if len(fresh) else -np.inf
-            limit = int(self._least.searchsorted(last, side="right"))
+            limit = int(self._least.searchsorted(last * (1 + ROUNDING), side="right"))
             columns = rest[count, fresh], self._inside[fresh], self._asked[fresh]
             fronts.append(_Front.of(rank[fresh], self._not_outside[fresh], columns, limit))
         return rest

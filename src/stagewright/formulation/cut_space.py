@@ -7,7 +7,6 @@ layers which belong together are left out.
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -105,13 +104,6 @@ class CutSpace:
                 if word[i]:
                     after = after[word[after] & word[i] == word[i]]
         return after
-
-    @cached_property
-    def levels(self) -> list[tuple[int, int]]:
-        """Ranges [first, end) of ideals with equally many layers: none contains another."""
-        steps = np.flatnonzero(np.diff(self.members.sum(axis=1))) + 1
-        bounds = [0, *steps.tolist(), len(self)]
-        return list(itertools.pairwise(bounds))
 
     @cached_property
     def pairs(self) -> tuple[Indices, Indices]:

@@ -114,22 +114,25 @@ class FewestGpus:
         """
         if period_s >= self._kept_s:
             return True
-        stages = self._keep(period_s)
-        if self.settings.expired:
+        found = self._keep(period_s)
+        if found is None and self.settings.expired:
             return None
-        if stages is None:
+        if found is None:
             self.refuted_s = max(self.refuted_s, period_s)
             return False
+        stages, fewest = found
         self._kept_s = period_s
         plan = Plan(stages, "fewest-gpus")
         judged = evaluate(self.problem.instance, plan, self.problem.cost_model)
         if judged.valid and judged.period_s < self.period_s:
             self.period_s, self.stages = judged.period_s, stages
+        self._narrow(period_s, fewest)
         return True
 
-    def _keep(self, period_s: float) -> tuple[Stage, ...] | None:
+    def _keep(self, period_s: float) -> tuple[tuple[Stage, ...], Floats] | None:
         """Return stages that keep ``period_s`` on the GPUs there are, or ``None``.
 
+        With them comes H, the fewest GPUs outside each ideal; infinite where it is of no use.
         Level by level, from the whole graph to the empty ideal; the pairs of one level at once.
         """
         size, gpus = len(self.space), self._costs.gpus
@@ -162,13 +165,9 @@ class FewestGpus:
             fewest[ideals] = least[good]
             following[ideals] = last[best]
             replicas[ideals] = m[best]
-        if not np.isfinite(fewest[0]):
-            return None
-        stages = self._stages(following, replicas)
-        self._narrow(period_s, asked, fewest)
-        return stages
+        return (self._stages(following, replicas), fewest) if np.isfinite(fewest[0]) else None
 
-    def _narrow(self, period_s: float, asked: Floats, fewest: Floats) -> None:
+    def _narrow(self, period_s: float, fewest: Floats) -> None:
         """Leave out pairs of cuts that no plan has which keeps a period, or a shorter one.
 
         The same recursion from the other end tells the fewest GPUs before each ideal; what is
@@ -176,7 +175,7 @@ class FewestGpus:
         """
         if len(self._first) < FEW_PAIRS:
             return
-        gpus = self._costs.gpus
+        gpus, asked = self._costs.gpus, self._asked(period_s)
         there = np.isfinite(fewest)
         kept = np.flatnonzero(there[self._first] & there[self._last])
         kept = kept[np.argsort(self._last[kept], kind="stable")]
@@ -206,10 +205,10 @@ class FewestGpus:
     def _levels(ideals: Ideals, first: Ideals, last: Ideals) -> list[slice]:
         """Return parts of an ascending array of ideals between which no pair is: levels.
 
-        Each is as long as can be, up to :data:`AT_ONCE`; ``first`` and ``last`` are all pairs,
-        ascending.
+        ``first`` and ``last`` are all pairs, ascending. Each part is as long as can be, up to
+        :data:`AT_ONCE` pairs by the first.
         """
-        begins = np.flatnonzero(np.diff(first, prepend=-1))
+        begins = np.flatnonzero(np.append(True, first[1:] != first[:-1])[: len(first)])
         counts = np.diff(begins, append=len(first)).tolist()
         bounds, end, held = [0], np.iinfo(np.int32).max, 0
         ends = zip(first[begins].tolist(), last[begins].tolist(), counts, strict=True)
@@ -219,7 +218,8 @@ class FewestGpus:
                 end, held = larger, 0
             end, held = min(end, larger), held + count
         bounds.append(end)
-        parts = np.unique(np.append(np.searchsorted(ideals, bounds), len(ideals))).tolist()
+        starts = np.searchsorted(ideals, np.array(bounds, dtype=ideals.dtype))
+        parts = np.unique(np.append(starts, len(ideals))).tolist()
         return [slice(low, high) for low, high in itertools.pairwise(parts)]
 
     def _asked(self, period_s: float) -> Floats:

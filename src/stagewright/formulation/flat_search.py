@@ -9,7 +9,8 @@ Every step moves one side of the bracket [refuted, best plan] around the least p
   :class:`FewestGpus` over prefixes);
 - in turn with the orders, boxes of ideals are split until the walk over them breaks down, which
   refutes a period (:mod:`box_bound`); once the boxes that a walk passes hold one ideal each, the
-  recursion over those ideals decides the period exactly.
+  recursion over those ideals decides the period exactly. Where boxes refute nothing any more,
+  stretches have their turns.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ ROUNDS, GAIN = 50, 3e-4
 """Times that stretches of all widths are cut anew in a row, as long as each gains so much."""
 SLOW, SMALL = 0.25, 300_000
 """Once a finer table raises the bound by less than such a part of the gap, plans are looked for;
-not after tables of so few rows, each counted once for each GPU: the next one is soon made."""
+not after tables of so few rows (each counted once a GPU) that raise it: the next is soon made."""
 TRIES = 40
 """Orders to vary between these."""
 FEWEST_SPLITS = 50

@@ -118,12 +118,13 @@ class Replicas:
         held = sum(node.parameter_bytes for node in documents[0].nodes)
         times = sorted(link.all_reduce_times, key=lambda x: x.bytes)
         took_s = np.interp(held, [x.bytes for x in times], [x.seconds for x in times])
+        took_s *= max(1.0, held / times[-1].bytes)  # what is larger than all takes longer in line
         minibatches_s = [_minibatches_s(x) for x in documents]
         later_s = statistics.fmean(
-            max(times[feeds.number_of(step, k)] for k, times in enumerate(minibatches_s))
+            max(each[feeds.number_of(step, k)] for k, each in enumerate(minibatches_s))
             for step in range(feeds.MINIBATCHES // len(documents))
         )
-        slower_s = max(statistics.fmean(times) for times in minibatches_s)
+        slower_s = max(statistics.fmean(each) for each in minibatches_s)
         return cls(float(held / took_s), max(0.0, later_s - slower_s))
 
 

@@ -22,11 +22,11 @@ from stagewright.scenarios.reality.processes import TICK_S, family, processor_ti
 BEAT_S = 0.01
 """Seconds of running and standing together; a stage takes several times as long."""
 
-LOOK_S, GLANCE_S = 0.5, 0.2
-"""Seconds between two looks for programs that were started on the core, and for those that work."""
+LOOK_S = 0.2
+"""Seconds between two looks for programs on the core that work."""
 
 SHARE, LATELY_S = 0.15, 2.0
-"""A program works if it has such a share of the core between two glances. One that has not for so
+"""A program works if it has such a share of the core between two looks. One that has not for so
 many seconds is let be: stopping and waking its threads would take time of those that do."""
 
 
@@ -67,16 +67,15 @@ def main(core: int, parent: int) -> None:
     os.sched_setaffinity(0, {core})
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     beat = Beat(time.monotonic())
-    work = Work()
+    work = Lately()
     beaten: list[int] = []
-    looked_s = glanced_s = -LOOK_S
+    looked_s = -LOOK_S
     try:
         while os.getppid() == parent:
             now_s = time.monotonic()
             if now_s - looked_s >= LOOK_S:
-                work.programs, looked_s = tuple(_programs(core, parent)), now_s
-            if now_s - glanced_s >= GLANCE_S:
-                before, beaten, glanced_s = beaten, work.lately(now_s), now_s
+                programs = list(_programs(core, parent))
+                before, beaten, looked_s = beaten, work.busy(programs, now_s), now_s
                 _send(set(before).difference(beaten), signal.SIGCONT)
             run_s = beat.run_for(now_s)
             if run_s > 0:
@@ -86,27 +85,26 @@ def main(core: int, parent: int) -> None:
                 beat.ran_s += time.monotonic() - now_s
             time.sleep(max(0.0, now_s + BEAT_S - time.monotonic()))
     finally:
-        _send(work.programs, signal.SIGCONT)
+        _send(beaten, signal.SIGCONT)
 
 
 @dataclass
-class Work:
-    """Which of some programs have worked lately."""
+class Lately:
+    """Which programs have worked lately."""
 
-    programs: tuple[int, ...] = ()
     _ticks: dict[int, int] = field(default_factory=dict)
     _worked_s: dict[int, float] = field(default_factory=dict)
 
-    def lately(self, now_s: float) -> list[int]:
+    def busy(self, programs: list[int], now_s: float) -> list[int]:
         """Return those that have worked within :data:`LATELY_S`, or are new."""
-        enough = SHARE * GLANCE_S / TICK_S
-        for pid in self.programs:
+        enough = SHARE * LOOK_S / TICK_S
+        for pid in programs:
             used = processor_ticks(pid)
             if used is not None:
                 if used - self._ticks.get(pid, -math.inf) >= enough:
                     self._worked_s[pid] = now_s
                 self._ticks[pid] = used
-        return [pid for pid in self.programs if now_s - self._worked_s.get(pid, now_s) < LATELY_S]
+        return [pid for pid in programs if now_s - self._worked_s.get(pid, now_s) < LATELY_S]
 
 
 def _programs(core: int, parent: int) -> Iterator[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from stagewright.scenarios.reality.processes import PROC, SYSTEM, TICK_S, USER, family
@@ -25,12 +26,13 @@ class Watch:
     @classmethod
     def start(cls, cores: Sequence[int]) -> Watch:
         """Note the present moment."""
-        return cls(tuple(cores), time.monotonic(), _busy_s(cores), _own_s())
+        return cls(tuple(cores), time.monotonic(), _busy_s(cores), _own_s(cores))
 
     def others(self) -> float:
         """Return the share of the cores that other programs have had since, 0 to 1.
 
-        Processes that this one started, and those that they started, are not others.
+        Processes that this one started, and those that they started, are not others; those that
+        are kept on another core have no part in it.
         """
         now = Watch.start(self.cores)
         real_s = (now.real_s - self.real_s) * len(self.cores)
@@ -49,6 +51,11 @@ def _busy_s(cores: Sequence[int]) -> float:
     return total * TICK_S
 
 
-def _own_s() -> float:
-    """Seconds for which this process and all below it have worked."""
-    return sum(int(x[USER]) + int(x[SYSTEM]) for x in family(os.getpid()).values()) * TICK_S
+def _own_s(cores: Sequence[int]) -> float:
+    """Seconds for which this process has worked, and all below it that may run on the cores."""
+    total = 0
+    for pid, fields in family(os.getpid()).items():
+        with suppress(OSError):  # it has ended meanwhile
+            if os.sched_getaffinity(pid).intersection(cores):
+                total += int(fields[USER]) + int(fields[SYSTEM])
+    return total * TICK_S

@@ -64,7 +64,9 @@ class Work:
         if replicas > 1:
             return cls(1 + COUNTED // replicas, replicas, replicas, COUNTED)
         cuts = len(plan.stages) - 1
-        skipped = len(plan.stages) + UNDER_WAY * cuts + 1
+        # The first stage is ahead by so many when the pipeline is full, and takes about as many
+        # more until it is held up by a later one that is little slower.
+        skipped = 2 * (len(plan.stages) + UNDER_WAY * cuts)
         return cls(1, skipped + COUNTED + 1, skipped, COUNTED)
 
     def period_s(self, steps: Sequence[Mapping[str, Any]]) -> float:
