@@ -68,6 +68,7 @@ def main(core: int, parent: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     beat = Beat(time.monotonic())
     work = Lately()
+    before: list[int] = []
     beaten: list[int] = []
     looked_s = -LOOK_S
     try:
@@ -85,7 +86,7 @@ def main(core: int, parent: int) -> None:
                 beat.ran_s += time.monotonic() - now_s
             time.sleep(max(0.0, now_s + BEAT_S - time.monotonic()))
     finally:
-        _send(beaten, signal.SIGCONT)
+        _send({*before, *beaten}, signal.SIGCONT)
 
 
 @dataclass
