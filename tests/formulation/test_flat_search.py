@@ -31,6 +31,7 @@ from stagewright.model.costs import PipeDream, SparsePipe, Topology
 from stagewright.model.evaluate import evaluate
 from stagewright.model.instance import build_instance
 from stagewright.model.plan import Plan, Stage
+from stagewright.model.rules import Rules
 
 FLAT = ("pipedream", "sparsepipe", "topology")
 CLUSTERS = small_clusters(max_servers=1, types=["TitanV"])
@@ -309,6 +310,19 @@ def test_what_a_kept_period_leaves_out_decides_no_shorter_one(cost_model, data):
     assert found == again == fresh
     narrowed = set(zip(search._first.tolist(), search._last.tolist(), strict=True))
     assert len(narrowed) == len(search._first), "no pair comes twice"
+
+
+def test_where_nothing_takes_time_and_no_plan_is_valid_the_search_ends():
+    graph = chain([0.0], 0.0, 1.0)
+    cluster = Cluster(
+        ("Server0",), (GpuGroup(0, "TitanV", 4, memory_bytes=1.0),), ((1e3,),), ((0.0,),)
+    )
+    rules = Rules(use_memory=True)
+    problem = Problem(build_instance({"TitanV": graph}, cluster, rules), PipeDream())
+    search = FewestGpus(problem, all_ideals(problem.instance), Settings().started())
+    search.search(1.0, 0.0)
+    assert search.stages is None
+    assert search.refuted_s == 0.0
 
 
 @given(st.floats(0.1, 10), st.floats(0, 50), st.floats(0, 20), st.integers(1, 12))

@@ -36,6 +36,9 @@ NEXT = 1 - 8e-7
 """The next period to try below a plan's: a refusal there proves the plan optimal to 1e-6."""
 FEW_PAIRS = 20_000
 """So few are looked at again sooner than sorted out."""
+NOTHING = 1e-12
+"""Part of a known plan's period below which no period is looked for: where layers take no time,
+plans that other rules forbid keep any."""
 AT_ONCE = 500_000
 """Pairs that are looked at together, for the sake of memory."""
 FAR, NEAR = 1.3, 0.125
@@ -97,7 +100,8 @@ class FewestGpus:
         """
         high, low = ceiling_s, floor_s
         trial = low + NEAR * (high - low) if high > FAR * low > 0 else high * NEXT
-        while low < high * (1 - close) and not self.settings.expired:
+        least = NOTHING * ceiling_s
+        while low < high * (1 - close) and trial > least and not self.settings.expired:
             keeps = self.keeps(trial)
             if keeps is None:
                 return
