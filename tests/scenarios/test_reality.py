@@ -23,6 +23,7 @@ from stagewright.model.cluster import Cluster, GpuGroup
 from stagewright.model.costs import Topology
 from stagewright.model.instance import build_instance
 from stagewright.model.plan import Plan, Stage
+from stagewright.model.profile_document import read_profile_document
 from stagewright.profile.link_document import SizeTime
 from stagewright.scenarios.reality import gate
 from stagewright.scenarios.reality.__main__ import main
@@ -30,13 +31,14 @@ from stagewright.scenarios.reality.cores import half_speed, kept_awake
 from stagewright.scenarios.reality.cuts import candidates
 from stagewright.scenarios.reality.feeds import MINIBATCHES, number_of
 from stagewright.scenarios.reality.loop import QUIET, _least_disturbed
-from stagewright.scenarios.reality.measured import Replicas
+from stagewright.scenarios.reality.measured import Replicas, mean_of
 from stagewright.scenarios.reality.metronome import BEAT_S, Beat
 from stagewright.scenarios.reality.others import Watch
 from stagewright.scenarios.reality.processes import family, processor_ticks
 from stagewright.scenarios.reality.rounds import COUNTED, UNDER_WAY, Round, Work, _cores_by_rank
 from stagewright.scenarios.reality.verdict import TIE, Kind, Row, judge, ratio
 
+SAMPLE = Path(__file__).parents[2] / "hete_files" / "profiles" / "minkvgg.profile.json"
 SOURCE = str(Path(stagewright.__file__).parents[1])
 linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
 
@@ -197,9 +199,61 @@ def test_replicas_wait_for_the_longer_of_their_minibatches():
     assert found.waiting_s == pytest.approx((30 + 40) / 2 * 1e-3 - 15e-3)
 
 
+def alike(times: list[float]) -> Problem:
+    """Two GPUs of one type."""
+    cluster = Cluster(("Server0",), (GpuGroup(0, "core", 2),), ((1e9,),), ((1e-4,),))
+    return Problem(
+        build_instance({"core": chain(times, 1e5, 1e7)}, cluster), Topology(overlap=False)
+    )
+
+
+def test_gpus_of_one_type_are_cut_and_placed_like_any_others():
+    found = candidates(alike([10.0] * 20), Settings(workers=1), REPLICAS)
+    by_kind = {x.kind: x for x in found}
+    assert [x.kind for x in found].count(Kind.WORSE) == 2
+    assert by_kind[Kind.CHOSEN].stages == "10 core | 10 core"
+    assert by_kind[Kind.DATA_PARALLEL].stages == "20 core + core"
+    cores = [("core", 4), ("core", 7)]
+    for kind, expected in ((Kind.SINGLE, [4]), (Kind.DATA_PARALLEL, [4, 7]), (Kind.WORSE, [4, 7])):
+        assert _cores_by_rank(by_kind[kind].planned, cores) == expected
+
+
+def test_a_type_of_gpu_takes_what_its_cores_take_on_average():
+    first = read_profile_document(SAMPLE)
+    slower = first.model_copy(
+        update={
+            "nodes": tuple(
+                node.model_copy(
+                    update={
+                        "forward": node.forward.model_copy(
+                            update={
+                                "median_ms": 3 * node.forward.median_ms,
+                                "minibatches_ms": tuple(3 * x for x in node.forward.minibatches_ms),
+                            }
+                        )
+                    }
+                )
+                for node in first.nodes
+            ),
+            "step": first.step.model_copy(update={"total_ms": 5 * first.step.total_ms}),
+        }
+    )
+    mean = mean_of([first, slower])
+    for node, found in zip(first.nodes, mean.nodes, strict=True):
+        assert found.forward.median_ms == pytest.approx(2 * node.forward.median_ms)
+        assert found.forward.minibatches_ms == pytest.approx(
+            [2 * x for x in node.forward.minibatches_ms]
+        )
+        assert found.backward.median_ms == pytest.approx(node.backward.median_ms)
+        assert found.activation_bytes == node.activation_bytes
+    assert mean.step.total_ms == pytest.approx(3 * first.step.total_ms)
+    assert mean.graph().layers[0].id == first.nodes[0].id
+    assert mean_of([first]).graph() == first.graph()
+
+
 def test_ranks_run_on_the_cores_of_their_gpus():
     found = candidates(problem([10.0] * 20, 2.0, 1e7), Settings(workers=1), REPLICAS)
-    cores = {"core0": 4, "core1": 7}
+    cores = [("core0", 4), ("core1", 7)]
     by_kind = {x.kind: _cores_by_rank(x.planned, cores) for x in found}
     assert by_kind[Kind.SINGLE] == [4]
     assert by_kind[Kind.DATA_PARALLEL] == [4, 7]
@@ -380,8 +434,8 @@ def test_a_tiny_network_all_the_way(tmp_path):
     assert "tiny, a core and half a core, 1 rounds" in done.stdout
     assert "chosen (cpsat)" in done.stdout
     assert " statements hold." in done.stdout
-    folder = tmp_path / "out" / "tiny" / "core0-half-core1"
+    folder = tmp_path / "out" / "tiny" / "core-half-core"
     assert (folder / "cluster.yaml").exists()
-    assert (folder / "half-core1.profile.json").exists()
+    assert (folder / "half-core.profile.json").exists()
     for package in folder.glob("plan*"):
         assert "Error" not in (package / "output.txt").read_text()

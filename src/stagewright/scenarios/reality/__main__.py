@@ -45,7 +45,7 @@ SHORT = dict(zip(("equal", "mixed"), CLUSTERS, strict=True))
     "--rounds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Of each plan."
 )
 @click.option(
-    "--repeats", type=click.IntRange(1, 1000), default=9, show_default=True, help="Of a profile."
+    "--repeats", type=click.IntRange(1, 1000), default=25, show_default=True, help="Of a profile."
 )
 @click.option(
     "--tries",

@@ -35,11 +35,13 @@ class Candidate:
 
     @property
     def stages(self) -> str:
-        """Its stages in short, with the number of their layers: ``24 core0 | 29 core1``."""
+        """Its stages in short, with the number of their layers: ``24 core | 29 core``."""
         groups = self.planned.problem.instance.cluster.groups
         return " | ".join(
             f"{len(stage.nodes)} "
-            + " + ".join(g.gpu for g, n in zip(groups, stage.replicas, strict=True) if n)
+            + " + ".join(
+                group.gpu for group, n in zip(groups, stage.replicas, strict=True) for _ in range(n)
+            )
             for stage in self.planned.plan.stages
         )
 
@@ -104,12 +106,13 @@ def _shape(planned: Planned) -> list[tuple[frozenset[str], Sequence[int]]]:
 
 
 def _cuts(problem: Problem) -> Iterator[Planned]:
-    """Yield every plan of two stages that cuts a topological order once, each on one type."""
+    """Yield every plan of two stages that cuts a topological order once, each on one GPU."""
     instance = problem.instance
     groups = instance.cluster.groups
     order = topological_orders(instance)[0]
     names = [instance.nodes[v] for v in order]
-    for g, h in itertools.permutations(range(len(groups)), 2):
+    gpus = [g for g, group in enumerate(groups) for _ in range(group.count)]
+    for g, h in dict.fromkeys(itertools.permutations(gpus, 2)):
         for at in range(1, len(names)):
             halves = ((names[:at], g), (names[at:], h))
             stages = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,8 @@ from stagewright.profile.link_document import MeasuredLink
 from stagewright.scenarios.reality.cores import half_speed
 from stagewright.scenarios.reality.cuts import Candidate, candidates
 from stagewright.scenarios.reality.measured import (
-    EQUAL,
+    CORE,
     HALF,
-    MIXED,
     Effort,
     Replicas,
     measure_layers,
@@ -26,7 +25,7 @@ from stagewright.scenarios.reality.measured import (
 from stagewright.scenarios.reality.rounds import Round, Runner, running
 from stagewright.scenarios.reality.verdict import Row
 
-CLUSTERS = {"two equal cores": EQUAL, "a core and half a core": MIXED}
+CLUSTERS = {"two equal cores": (CORE, CORE), "a core and half a core": (CORE, HALF)}
 
 SEARCH = Settings(workers=2, time_limit_s=30.0)
 
@@ -79,21 +78,22 @@ def close_loop(
     """
     for network in networks:
         for cluster in clusters:
-            placed = dict(zip(CLUSTERS[cluster], cores, strict=True))
-            place = folder / network / "-".join(placed)
+            gpus = CLUSTERS[cluster]
+            place = folder / network / "-".join(gpus)
             with ExitStack() as stack:
-                if HALF in placed:
-                    stack.enter_context(half_speed(placed[HALF]))
+                if HALF in gpus:
+                    stack.enter_context(half_speed(cores[gpus.index(HALF)]))
                 tell(f"{network}: measuring gloo between {cluster}")
-                link = measure_network(tuple(placed.values()), effort)
+                link = measure_network(cores, effort)
                 tell(f"{network}: profiling on {cluster}")
-                documents = measure_layers(network, placed, place, effort)
-                instance = load_instance(read_cluster(write_cluster(placed, link, place)))
+                documents = measure_layers(network, gpus, cores, place, effort)
+                instance = load_instance(read_cluster(write_cluster(gpus, link, place)))
                 tell(f"{network}: planning")
                 replicas = Replicas.of(documents, link)
                 problem = Problem(instance, Topology(overlap=False))
                 plans = candidates(problem, SEARCH, replicas)
                 tell(f"{network}: running {len(plans)} plans in turns")
+                placed = tuple(zip(gpus, cores, strict=True))
                 rows = _in_turns(plans, network, placed, place, effort)
             yield Outcome(network, cluster, link, replicas.all_reduce_bytes_per_s, rows)
 
@@ -101,7 +101,7 @@ def close_loop(
 def _in_turns(
     plans: Sequence[Candidate],
     network: str,
-    cores: Mapping[str, int],
+    placed: Sequence[tuple[str, int]],
     folder: Path,
     effort: Effort,
 ) -> tuple[Row, ...]:
@@ -110,7 +110,7 @@ def _in_turns(
     found: list[list[Round]] = [[] for _ in plans]
     with ExitStack() as stack:
         runners = [
-            stack.enter_context(running(x.planned, network, cores, folder / f"plan{k}", most))
+            stack.enter_context(running(x.planned, network, placed, folder / f"plan{k}", most))
             for k, x in enumerate(plans)
         ]
         for runner in runners:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from stagewright.model.cluster_file import ClusterText
 from stagewright.model.files import write_files
 from stagewright.model.measured_links import Link, format_cluster_yaml, with_links
 from stagewright.model.profile import format_profile
-from stagewright.model.profile_document import ProfileDocument, document_path
+from stagewright.model.profile_document import Pass, ProfileDocument, WholeStep, document_path
 from stagewright.profile.launch import profile
 from stagewright.profile.link_document import LinkRequest, MeasuredLink
 from stagewright.profile.link_launch import measure_links
@@ -22,13 +24,12 @@ from stagewright.profile.request import Request
 from stagewright.scenarios.reality import feeds
 from stagewright.scenarios.reality.cores import on_core
 
-EQUAL, MIXED = ("core0", "core1"), ("core0", "half-core1")
-"""What the two GPUs are called. Cores of one machine are not quite alike, so each is a type with a
-profile of its own. What runs on half a core stands still for half of the time."""
-
-HALF = MIXED[1]
+CORE, HALF = "core", "half-core"
+"""The types of GPU. What runs on half a core stands still for half of the time."""
 
 FEEDS = f"{feeds.__name__}."
+
+_Times = TypeVar("_Times", Pass, WholeStep)
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Effort:
         How often a round is run at most, where other programs disturb it.
     """
 
-    repeats: int = 7
+    repeats: int = 25
     rounds: int = 5
     tries: int = 3
 
@@ -57,29 +58,66 @@ def measure_network(cores: Sequence[int], effort: Effort) -> MeasuredLink:
 
 
 def measure_layers(
-    network: str, cores: Mapping[str, int], folder: Path, effort: Effort
+    network: str, gpus: Sequence[str], cores: Sequence[int], folder: Path, effort: Effort
 ) -> tuple[ProfileDocument, ...]:
-    """Profile a network on each GPU, write the profiles as ``GPU.txt`` and return them.
+    """Profile a network on each core, and write a profile of each type of GPU as ``TYPE.txt``.
 
-    All are measured at the same time: cores that work together share caches and memory.
+    All are measured at the same time: cores that work together share caches and memory. A type
+    takes what its cores take on average.
 
     Parameters
     ----------
     network
         Name of a module of ``feeds``.
-    cores
-        Core of each GPU.
+    gpus, cores
+        Types and cores of the GPUs.
     folder
         Where to write.
+
+    Returns
+    -------
+    tuple
+        What was measured on each core.
     """
     with ThreadPoolExecutor() as pool:
-        measuring = {
-            gpu: pool.submit(_profiled, network, gpu, core, effort) for gpu, core in cores.items()
-        }
-        found = {gpu: document.result() for gpu, document in measuring.items()}
-    for gpu, document in found.items():
-        _write(document, folder, f"{gpu}.txt")
-    return tuple(found.values())
+        measuring = [
+            pool.submit(_profiled, network, gpu, core, effort)
+            for gpu, core in zip(gpus, cores, strict=True)
+        ]
+        found = tuple(document.result() for document in measuring)
+    for gpu in dict.fromkeys(gpus):
+        alike = [x for x, of in zip(found, gpus, strict=True) if of == gpu]
+        _write(mean_of(alike), folder, f"{gpu}.txt")
+    return found
+
+
+def mean_of(documents: Sequence[ProfileDocument]) -> ProfileDocument:
+    """Return the profile of a type from those of several GPUs of it: the mean of all times.
+
+    What is not a time is the first one's.
+    """
+    first, *_ = documents
+    nodes = [
+        node.model_copy(
+            update={
+                "forward": _mean_of([x.forward for x in same]),
+                "backward": _mean_of([x.backward for x in same]),
+            }
+        )
+        for node, *same in zip(first.nodes, *(x.nodes for x in documents), strict=True)
+    ]
+    step = _mean_of([x.step for x in documents])
+    return first.model_copy(update={"nodes": tuple(nodes), "step": step})
+
+
+def _mean_of(parts: Sequence[_Times]) -> _Times:
+    """Return the means of all fields that are milliseconds."""
+    means = {
+        name: np.mean([getattr(x, name) for x in parts], axis=0).tolist()
+        for name in type(parts[0]).model_fields
+        if name.endswith("_ms")
+    }
+    return parts[0].model_copy(update=means)
 
 
 def _profiled(network: str, gpu: str, core: int, effort: Effort) -> ProfileDocument:
@@ -114,7 +152,7 @@ class Replicas:
 
     @classmethod
     def of(cls, documents: Sequence[ProfileDocument], link: MeasuredLink) -> Replicas:
-        """Read both from what was measured: one profile for each GPU, and the link."""
+        """Read both from what was measured: a profile on each GPU, and the link."""
         held = sum(node.parameter_bytes for node in documents[0].nodes)
         times = sorted(link.all_reduce_times, key=lambda x: x.bytes)
         took_s = np.interp(held, [x.bytes for x in times], [x.seconds for x in times])
@@ -148,8 +186,18 @@ def _write(document: ProfileDocument, folder: Path, name: str) -> None:
     )
 
 
-def write_cluster(gpus: Iterable[str], link: MeasuredLink, folder: Path) -> Path:
-    """Write ``cluster.yaml``: one server whose GPUs are cores, with the measured link."""
+def write_cluster(gpus: Sequence[str], link: MeasuredLink, folder: Path) -> Path:
+    """Write ``cluster.yaml``: one server whose GPUs are cores, with the measured link.
+
+    Parameters
+    ----------
+    gpus
+        Type of each GPU.
+    link
+        Between any two of them.
+    folder
+        Where to write.
+    """
     measured = Link(link.latency_s, link.bandwidth_bytes_per_s)
     stated = ClusterText.model_validate(
         {
@@ -157,7 +205,10 @@ def write_cluster(gpus: Iterable[str], link: MeasuredLink, folder: Path) -> Path
                 {
                     "name": "Server0",
                     "bandwidth_bytes_per_s": measured.bandwidth_bytes_per_s,
-                    "gpus": [{"gpu": gpu, "count": 1, "profile": f"{gpu}.txt"} for gpu in gpus],
+                    "gpus": [
+                        {"gpu": gpu, "count": count, "profile": f"{gpu}.txt"}
+                        for gpu, count in Counter(gpus).items()
+                    ],
                 }
             ]
         }

@@ -132,7 +132,11 @@ class Runner:
 
 @contextmanager
 def running(
-    planned: Planned, network: str, cores: Mapping[str, int], folder: Path, rounds: int
+    planned: Planned,
+    network: str,
+    cores: Sequence[tuple[str, int]],
+    folder: Path,
+    rounds: int,
 ) -> Iterator[Runner]:
     """Write a plan and its package, start it, and end it after this.
 
@@ -143,7 +147,7 @@ def running(
     network
         Name of a module of ``feeds``.
     cores
-        Core of each GPU.
+        Type and core of each GPU.
     folder
         Where to write.
     rounds
@@ -178,11 +182,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _cores_by_rank(planned: Planned, cores: Mapping[str, int]) -> list[int]:
-    """Return the core of each rank; every GPU is a type of its own."""
-    found = {
-        rank: cores[replica.gpu]
-        for stage in planned.document().stages
-        for rank, replica in zip(stage.ranks, stage.replicas, strict=True)
-    }
+def _cores_by_rank(planned: Planned, cores: Sequence[tuple[str, int]]) -> list[int]:
+    """Return the core of each rank: the next one of its type."""
+    left = {gpu: iter([core for of, core in cores if of == gpu]) for gpu, _ in cores}
+    found = {}
+    for stage in planned.document().stages:
+        gpus = [x.gpu for x in stage.replicas for _ in range(x.count)]
+        found |= {rank: next(left[gpu]) for rank, gpu in zip(stage.ranks, gpus, strict=True)}
     return [found[rank] for rank in sorted(found)]
