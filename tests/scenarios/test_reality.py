@@ -35,7 +35,7 @@ from stagewright.scenarios.reality.measured import Replicas, mean_of
 from stagewright.scenarios.reality.metronome import BEAT_S, Beat
 from stagewright.scenarios.reality.others import Watch
 from stagewright.scenarios.reality.processes import family, processor_ticks
-from stagewright.scenarios.reality.rounds import COUNTED, UNDER_WAY, Round, Work, _cores_by_rank
+from stagewright.scenarios.reality.turns import COUNTED, UNDER_WAY, Turn, Work, _cores_by_rank
 from stagewright.scenarios.reality.verdict import TIE, Kind, Row, judge, ratio
 
 SAMPLE = Path(__file__).parents[2] / "hete_files" / "profiles" / "minkvgg.profile.json"
@@ -261,37 +261,41 @@ def test_ranks_run_on_the_cores_of_their_gpus():
 
 
 class Played:
-    """A runner whose rounds are known."""
+    """A runner whose turns are known."""
 
-    def __init__(self, *rounds: Round) -> None:
-        self.left = list(rounds)
+    def __init__(self, *turns: Turn) -> None:
+        self.left = list(turns)
 
-    def run(self) -> Round:
+    def run(self) -> Turn:
         return self.left.pop(0)
 
 
-def test_the_least_disturbed_round_counts_however_long_it_took():
-    played = Played(Round(0.5, 1.0), Round(0.2, 9.0), Round(0.3, 2.0), Round(0.0, 1.0))
-    assert _least_disturbed(played, 3) == Round(0.2, 9.0)
+def test_the_least_disturbed_turn_counts_however_long_it_took():
+    played = Played(Turn(0.5, 1.0), Turn(0.2, 9.0), Turn(0.3, 2.0), Turn(0.0, 1.0))
+    assert _least_disturbed(played, 3) == Turn(0.2, 9.0)
     assert len(played.left) == 1
 
 
-def test_a_quiet_round_is_not_repeated():
-    played = Played(Round(0.5, 1.0), Round(QUIET, 9.0), Round(0.0, 2.0))
-    assert _least_disturbed(played, 5) == Round(QUIET, 9.0)
+def test_a_quiet_turn_is_not_repeated():
+    played = Played(Turn(0.5, 1.0), Turn(QUIET, 9.0), Turn(0.0, 2.0))
+    assert _least_disturbed(played, 5) == Turn(QUIET, 9.0)
 
 
-def test_a_round_waits_until_it_is_opened(tmp_path, monkeypatch):
+def test_turns_of_a_round_count_alike():
+    assert Turn.mean_of([Turn(0.0, 1.0), Turn(0.04, 4.0)]) == Turn(0.02, 2.5)
+
+
+def test_a_turn_waits_until_it_is_opened(tmp_path, monkeypatch):
     gate.wait(7)
     for name, value in gate.environment(tmp_path, 3).items():
         monkeypatch.setenv(name, value)
-    gate.open_round(tmp_path, 0)
-    gate.open_round(tmp_path, 2)
+    gate.open_turn(tmp_path, 0)
+    gate.open_turn(tmp_path, 2)
     for step in (0, 2, 6, 8):
         gate.wait(step)
-    monkeypatch.setattr(time, "sleep", lambda _: gate.open_round(tmp_path, 1))
+    monkeypatch.setattr(time, "sleep", lambda _: gate.open_turn(tmp_path, 1))
     gate.wait(3)
-    assert (tmp_path / "round1").exists()
+    assert (tmp_path / "turn1").exists()
 
 
 @linux
@@ -420,7 +424,7 @@ def test_a_tiny_network_all_the_way(tmp_path):
     pytest.importorskip("torch")
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("two cores stand for two GPUs")
-    options = "--network tiny --cluster mixed --rounds 1 --repeats 1 --tries 1 -o out"
+    options = "--network tiny --cluster mixed --rounds 1 --turns 1 --repeats 1 --tries 1 -o out"
     done = subprocess.run(
         [sys.executable, "-m", "stagewright.scenarios.reality", *options.split()],
         capture_output=True,

@@ -45,6 +45,13 @@ SHORT = dict(zip(("equal", "mixed"), CLUSTERS, strict=True))
     "--rounds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Of each plan."
 )
 @click.option(
+    "--turns",
+    type=click.IntRange(1, 1000),
+    default=3,
+    show_default=True,
+    help="Of each plan in a round, one after another's; their mean counts.",
+)
+@click.option(
     "--repeats", type=click.IntRange(1, 1000), default=25, show_default=True, help="Of a profile."
 )
 @click.option(
@@ -52,7 +59,7 @@ SHORT = dict(zip(("equal", "mixed"), CLUSTERS, strict=True))
     type=click.IntRange(1, 1000),
     default=3,
     show_default=True,
-    help="Of a round that other programs disturb.",
+    help="Of a turn that other programs disturb.",
 )
 @click.option(
     "-o",
@@ -67,6 +74,7 @@ def main(
     networks: tuple[str, ...],
     clusters: tuple[str, ...],
     rounds: int,
+    turns: int,
     repeats: int,
     tries: int,
     output: Path,
@@ -78,7 +86,7 @@ def main(
         if output.exists():
             raise click.UsageError(f"{output} exists; name another folder with -o, or remove it")
         cores = two_cores()
-        effort = Effort(repeats, rounds, tries)
+        effort = Effort(repeats, rounds, turns, tries)
         click.echo(f"Python {platform.python_version()}, cores as GPUs, one thread each.")
         good = True
         chosen = [SHORT[x] for x in clusters]

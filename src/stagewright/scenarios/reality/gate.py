@@ -1,7 +1,7 @@
 """Rounds: every plan's processes run all the time, and wait until it is their turn.
 
-Starting torchrun takes longer than a round. So each plan is started once, and its data holds it
-back at the first step of every round until a file says that it may go on.
+Starting torchrun takes longer than a turn. So each plan is started once, and its data holds it
+back at the first step of every turn until a file says that it may go on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 FOLDER = "STAGEWRIGHT_REALITY_GATE"
 STEPS = "STAGEWRIGHT_REALITY_STEPS"
-"""Environment of the processes: the folder of the files, and the steps in a round."""
+"""Environment of the processes: the folder of the files, and the steps in a turn."""
 
 POLL_S = 0.2
 """Seconds between two looks. More often, the waiting processes take a visible share of the cores
@@ -25,7 +25,7 @@ def environment(folder: Path, steps: int) -> dict[str, str]:
 
 
 def wait(step: int) -> None:
-    """Return when the round that ``step`` belongs to is open; at once where there are no rounds."""
+    """Return when the turn that ``step`` belongs to is open; at once where there are no turns."""
     if FOLDER not in os.environ:
         return
     opened = _file(Path(os.environ[FOLDER]), step // int(os.environ[STEPS]))
@@ -33,10 +33,10 @@ def wait(step: int) -> None:
         time.sleep(POLL_S)
 
 
-def open_round(folder: Path, number: int) -> None:
-    """Let the processes of a plan run a round."""
+def open_turn(folder: Path, number: int) -> None:
+    """Let the processes of a plan run a turn."""
     _file(folder, number).touch()
 
 
 def _file(folder: Path, number: int) -> Path:
-    return folder / f"round{number}"
+    return folder / f"turn{number}"

@@ -22,7 +22,7 @@ from stagewright.scenarios.reality.measured import (
     measure_network,
     write_cluster,
 )
-from stagewright.scenarios.reality.rounds import Round, Runner, running
+from stagewright.scenarios.reality.turns import Runner, Turn, running
 from stagewright.scenarios.reality.verdict import Row
 
 CLUSTERS = {"two equal cores": (CORE, CORE), "a core and half a core": (CORE, HALF)}
@@ -30,7 +30,7 @@ CLUSTERS = {"two equal cores": (CORE, CORE), "a core and half a core": (CORE, HA
 SEARCH = Settings(workers=2, time_limit_s=30.0)
 
 QUIET = 0.05
-"""Share of its cores that other programs may have in a round that counts as undisturbed."""
+"""Share of its cores that other programs may have in a turn that counts as undisturbed."""
 
 Tell = Callable[[str], None]
 
@@ -105,9 +105,9 @@ def _in_turns(
     folder: Path,
     effort: Effort,
 ) -> tuple[Row, ...]:
-    """Run a round of every plan, and again; the first round warms up and does not count."""
-    most = 1 + effort.rounds * effort.tries
-    found: list[list[Round]] = [[] for _ in plans]
+    """Run every plan, and again; the first turn warms up and does not count."""
+    most = 1 + effort.rounds * effort.turns * effort.tries
+    found: list[list[Turn]] = [[] for _ in plans]
     with ExitStack() as stack:
         runners = [
             stack.enter_context(running(x.planned, network, placed, folder / f"plan{k}", most))
@@ -116,8 +116,12 @@ def _in_turns(
         for runner in runners:
             runner.run()
         for _ in range(effort.rounds):
-            for k, runner in enumerate(runners):
-                found[k].append(_least_disturbed(runner, effort.tries))
+            turns = [
+                [_least_disturbed(runner, effort.tries) for runner in runners]
+                for _ in range(effort.turns)
+            ]
+            for rounds, of_plan in zip(found, zip(*turns, strict=True), strict=True):
+                rounds.append(Turn.mean_of(of_plan))
     return tuple(
         Row(
             x.kind,
@@ -130,12 +134,12 @@ def _in_turns(
     )
 
 
-def _least_disturbed(runner: Runner, tries: int) -> Round:
-    """Run a round; where other programs have more than :data:`QUIET`, again, and take the best.
+def _least_disturbed(runner: Runner, tries: int) -> Turn:
+    """Run a turn; where other programs have more than :data:`QUIET`, again, and take the best.
 
     What is chosen by is what others had of the plan's cores, never how long it took.
     """
-    found: list[Round] = []
+    found: list[Turn] = []
     while len(found) < tries and not any(x.others <= QUIET for x in found):
         found.append(runner.run())
     return min(found)

@@ -40,14 +40,15 @@ class Effort:
     ----------
     repeats
         Steps of a profile on each minibatch, and messages of each size.
-    rounds
-        Rounds of each plan.
+    rounds, turns
+        Rounds of each plan, and turns that make up a round.
     tries
-        How often a round is run at most, where other programs disturb it.
+        How often a turn is run at most, where other programs disturb it.
     """
 
     repeats: int = 25
     rounds: int = 5
+    turns: int = 3
     tries: int = 3
 
 
@@ -117,7 +118,7 @@ def _mean_of(parts: Sequence[_Times]) -> _Times:
         for name in type(parts[0]).model_fields
         if name.endswith("_ms")
     }
-    return parts[0].model_copy(update=means)
+    return type(parts[0]).model_validate(parts[0].model_dump() | means)
 
 
 def _profiled(network: str, gpu: str, core: int, effort: Effort) -> ProfileDocument:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -28,7 +29,7 @@ TIMES = "times.jsonl"
 TIMEOUT_S = 300.0
 
 COUNTED = 3 * MINIBATCHES
-"""Minibatches of a round that count: one takes up to 15 % more or less than the next."""
+"""Minibatches of a turn that count: one takes up to 15 % more or less than the next."""
 
 UNDER_WAY = 4
 """Minibatches that may wait at each cut, so that stages seldom wait for each other: the period of
@@ -37,7 +38,7 @@ the cost model is the longest of the stages' mean times, not the mean of the lon
 
 @dataclass(frozen=True)
 class Work:
-    """What a plan does in a round, and which part of it counts.
+    """What a plan does in a turn, and which part of it counts.
 
     The cost model is that of a pipeline that never drains, whose replicas add their gradients up
     after each of them has had a minibatch. So a plan without replicas runs one long step, of which
@@ -47,9 +48,9 @@ class Work:
     Attributes
     ----------
     steps, microbatches
-        Steps in a round, and minibatches in each.
+        Steps in a turn, and minibatches in each.
     skipped, counted
-        Minibatches at the start of a round that do not count, and those that do.
+        Minibatches at the start of a turn that do not count, and those that do.
     """
 
     steps: int
@@ -70,7 +71,7 @@ class Work:
         return cls(1, skipped + COUNTED + 1, skipped, COUNTED)
 
     def period_s(self, steps: Sequence[Mapping[str, Any]]) -> float:
-        """Return seconds per minibatch of a round, from its lines of ``train.py --times``."""
+        """Return seconds per minibatch of a turn, from its lines of ``train.py --times``."""
         if self.steps > 1:
             return float(sum(x["gradients_s"] for x in steps[1:])) / self.counted
         starts = steps[0]["forward_starts_s"]
@@ -78,11 +79,18 @@ class Work:
 
 
 @dataclass(frozen=True, order=True)
-class Round:
+class Turn:
     """Share of its cores that other programs had, and seconds per minibatch."""
 
     others: float
     period_s: float
+
+    @classmethod
+    def mean_of(cls, turns: Sequence[Turn]) -> Turn:
+        """Return several as one."""
+        return cls(
+            statistics.fmean(x.others for x in turns), statistics.fmean(x.period_s for x in turns)
+        )
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ class Runner:
     Attributes
     ----------
     folder
-        Where its package, its times and its rounds are.
+        Where its package, its times and its turns are.
     cores
         Those that it runs on.
     """
@@ -102,8 +110,8 @@ class Runner:
     cores: tuple[int, ...]
     process: subprocess.Popen[bytes]
 
-    def run(self) -> Round:
-        """Run the next round.
+    def run(self) -> Turn:
+        """Run the next turn.
 
         Raises
         ------
@@ -113,16 +121,16 @@ class Runner:
         work = Work.of(self.plan)
         number = len(self._lines()) // work.steps
         watch = Watch.start(self.cores)
-        gate.open_round(self.folder, number)
+        gate.open_turn(self.folder, number)
         deadline = time.monotonic() + TIMEOUT_S
         while len(lines := self._lines()) < (number + 1) * work.steps:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise NetworkError(
-                    f"the training of {self.folder.name} ended in round {number}",
+                    f"the training of {self.folder.name} ended in turn {number}",
                     hint=f"{self.folder / 'output.txt'} has what it said",
                 )
             time.sleep(gate.POLL_S)
-        return Round(watch.others(), work.period_s(lines[number * work.steps :]))
+        return Turn(watch.others(), work.period_s(lines[number * work.steps :]))
 
     def _lines(self) -> list[dict[str, Any]]:
         path = self.folder / TIMES
@@ -136,7 +144,7 @@ def running(
     network: str,
     cores: Sequence[tuple[str, int]],
     folder: Path,
-    rounds: int,
+    turns: int,
 ) -> Iterator[Runner]:
     """Write a plan and its package, start it, and end it after this.
 
@@ -150,7 +158,7 @@ def running(
         Type and core of each GPU.
     folder
         Where to write.
-    rounds
+    turns
         How many it may run.
     """
     (document,) = write_files(folder, {"plan.json": planned.document().dumps()})
@@ -163,7 +171,7 @@ def running(
         *(f"--nproc-per-node={len(placed)}", "-m", pinned.__name__, ",".join(map(str, placed))),
         *(str(folder / "package" / "train.py"), "--data", f"{FEEDS}{network}", "--cpu"),
         *("--schedule", "own", "--under-way", str(UNDER_WAY), "--times", str(folder / TIMES)),
-        *("--steps", str(work.steps * rounds), "--microbatches", str(work.microbatches)),
+        *("--steps", str(work.steps * turns), "--microbatches", str(work.microbatches)),
     ]
     environment = {**os.environ, **gate.environment(folder, work.steps), "OMP_NUM_THREADS": "1"}
     with ExitStack() as stack:
@@ -185,7 +193,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _cores_by_rank(planned: Planned, cores: Sequence[tuple[str, int]]) -> list[int]:
     """Return the core of each rank: the next one of its type."""
     left = {gpu: iter([core for of, core in cores if of == gpu]) for gpu, _ in cores}
-    found = {}
+    found: dict[int, int] = {}
     for stage in planned.document().stages:
         gpus = [x.gpu for x in stage.replicas for _ in range(x.count)]
         found |= {rank: next(left[gpu]) for rank, gpu in zip(stage.ranks, gpus, strict=True)}
