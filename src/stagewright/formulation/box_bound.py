@@ -16,6 +16,7 @@ walk breaks down, and a table (:mod:`ideal_table`) is made finer.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,11 @@ class Windows:
     def __len__(self) -> int:
         """Count the sets."""
         return len(self.least_s)
+
+    def take(self, sets: Indices) -> Windows:
+        """Return some of the sets."""
+        columns = (self.least_s, self.most_s, self.least_bytes, self.most_bytes, self.cut_bytes)
+        return Windows(*(column[sets] for column in columns))
 
     def with_cut_bytes(self, further: float) -> Windows:
         """Return the sets with further bytes that leave each of them."""
@@ -100,7 +106,7 @@ class Walk:
 
     def finishes(self) -> bool:
         """Whether some walk reaches the end; if not, no plan keeps the period."""
-        return self._forward()[1]
+        return self._forward[1]
 
     def slack_s(self) -> Floats | None:
         """How much more work than it must have some walk can have done in each window.
@@ -110,7 +116,7 @@ class Walk:
         array or None
             Negative where no walk passes; ``None`` if no walk reaches the end.
         """
-        forward, finished = self._forward()
+        forward, finished = self._forward
         if not finished:
             return None
         backward = self._backward()
@@ -122,10 +128,30 @@ class Walk:
         slack[self._order] = best + ROUNDING
         return slack
 
+    def needs(self) -> tuple[Floats, Floats] | None:
+        """Fewest GPUs that can do what lies before each window, and what lies after it.
+
+        Returns
+        -------
+        tuple of arrays or None
+            Infinite where no walk passes; ``None`` if no walk reaches the end.
+        """
+        forward, finished = self._forward
+        if not finished:
+            return None
+        backward = self._backward()
+        meets = forward >= backward[::-1] - ROUNDING
+        passes = ((forward > NOWHERE) & meets).any(axis=0)
+        found = np.full((2, self._size), np.inf)
+        for needs, reached in zip(found, (forward > NOWHERE, np.isfinite(backward)), strict=True):
+            needs[self._order[passes]] = reached.argmax(axis=0)[passes]
+        return found[0], found[1]
+
     def _gain(self, m: int) -> tuple[float, float]:
         """Work that m replicas take on within the period, and what a parameter byte takes off."""
         return m * self._period, self._costs.sync_s_per_byte * (m - 1) / m
 
+    @cached_property
     def _forward(self) -> tuple[Floats, bool]:
         """reach(g, w), and whether the end is reached with all GPUs or fewer.
 

@@ -52,8 +52,8 @@ class CutSpace:
     @cached_property
     def time_s(self) -> Floats:
         """Seconds of each ideal on each group's type, shape (groups, ideals)."""
-        total: Floats = self.instance.time_s @ self.members.T
-        return total
+        seconds: Floats = self._sums[:-1]
+        return seconds
 
     @cached_property
     def forward_s(self) -> Floats:
@@ -64,7 +64,14 @@ class CutSpace:
     @cached_property
     def parameter_bytes(self) -> Floats:
         """Parameter bytes of each ideal."""
-        total: Floats = self.members @ self.instance.parameter_bytes
+        held: Floats = self._sums[-1]
+        return held
+
+    @cached_property
+    def _sums(self) -> Floats:
+        """Seconds and parameter bytes at once: members by the ten million become floats for it."""
+        layers = np.concatenate([self.instance.time_s, [self.instance.parameter_bytes]])
+        total: Floats = layers @ self.members.T
         return total
 
     @cached_property
@@ -104,6 +111,19 @@ class CutSpace:
                 if word[i]:
                     after = after[word[after] & word[i] == word[i]]
         return after
+
+    def nested(self, first: Indices, last: Indices, firsts: Indices, lasts: Indices) -> Indices:
+        """Positions of those pairs of which ideal ``last`` contains ideal ``first``.
+
+        ``firsts`` and ``lasts`` are the ideals that there are among the first, and the last.
+        """
+        kept = np.arange(len(first), dtype=np.int64)
+        some = np.bitwise_or.reduce(self._words[:, firsts], axis=1)
+        all_of_them = np.bitwise_and.reduce(self._words[:, lasts], axis=1)
+        for word in self._words[(some & ~all_of_them) != 0]:
+            inside = word[first[kept]]
+            kept = kept[word[last[kept]] & inside == inside]
+        return kept
 
     @cached_property
     def pairs(self) -> tuple[Indices, Indices]:
@@ -171,7 +191,10 @@ def family(instance: Instance, members: NDArray[np.bool_]) -> CutSpace:
     """Return the ideals whose rows ``members`` holds, shape (ideals, nodes), and the two ends."""
     size = len(instance.nodes)
     ends = np.array([np.zeros(size, dtype=bool), np.ones(size, dtype=bool)])
-    rows = np.unique(np.concatenate([ends, members]), axis=0)
+    rows = np.concatenate([ends, members])
+    words = np.packbits(rows, axis=1)
+    _, first = np.unique(words.view(f"V{words.shape[1]}")[:, 0], return_index=True)
+    rows = rows[first]
     return CutSpace(instance, rows[np.argsort(rows.sum(axis=1), kind="stable")], is_chain=False)
 
 

@@ -23,6 +23,7 @@ from stagewright.formulation.assemble import with_inputs
 from stagewright.formulation.cut_space import CutSpace
 from stagewright.formulation.flat_costs import SLACK, FlatCosts
 from stagewright.formulation.problem import Problem, Settings
+from stagewright.formulation.reachable_pairs import reachable_pairs
 from stagewright.model.costs import SparsePipe
 from stagewright.model.evaluate import evaluate
 from stagewright.model.plan import Plan, Stage
@@ -34,6 +35,8 @@ Ideals = NDArray[np.int32]
 
 NEXT = 1 - 8e-7
 """The next period to try below a plan's: a refusal there proves the plan optimal to 1e-6."""
+FEW_IDEALS = 1000
+"""All pairs of so few are found sooner than those that the walk leaves."""
 FEW_PAIRS = 20_000
 """So few are looked at again sooner than sorted out."""
 NOTHING = 1e-12
@@ -41,7 +44,7 @@ NOTHING = 1e-12
 plans that other rules forbid keep any."""
 AT_ONCE = 500_000
 """Pairs that are looked at together, for the sake of memory."""
-FAR, NEAR = 1.3, 0.125
+FAR, NEAR, SPARSE = 1.3, 0.125, 0.5
 """Where a known plan takes so many times the floor, the best one is mostly much closer to that."""
 
 
@@ -66,6 +69,8 @@ class FewestGpus:
 
     Attributes
     ----------
+    most_pairs
+        Where there are more, ideals are left out by chance, and a refusal proves nothing.
     period_s, stages
         The best valid plan found so far, or infinity and ``None``.
     refuted_s
@@ -75,6 +80,7 @@ class FewestGpus:
     problem: Problem
     space: CutSpace
     settings: Settings
+    most_pairs: float = float("inf")
 
     def __post_init__(self) -> None:
         instance = self.problem.instance
@@ -82,11 +88,12 @@ class FewestGpus:
         self._time = self.space.time_s[0]
         if instance.rules.recompute == Recompute.ALWAYS:
             self._time = self._time + self.space.members @ instance.forward_s[0]
-        # All pairs of an ideal and a larger one, ascending by the first; there can be 1e8.
-        larger = [self.space.larger(i).astype(np.int32) for i in range(len(self.space))]
-        ideals = np.arange(len(self.space), dtype=np.int32)
-        self._first = np.repeat(ideals, [len(x) for x in larger])
-        self._last = np.concatenate(larger)
+        # Pairs of an ideal and a larger one, ascending by the first, that may be stages where a
+        # period is no longer than this.
+        self._first = self._last = np.zeros(0, dtype=np.int32)
+        self._paired_s = 0.0
+        self._thinned = False
+        self._sparse = len(self.space) > FEW_IDEALS and not self.space.is_chain
         self._before: Floats = np.zeros(len(self.space))
         self._kept_s = float("inf")
         self.period_s = float("inf")
@@ -99,7 +106,10 @@ class FewestGpus:
         ``close``: end when a plan is known to be within this fraction of the family's best.
         """
         high, low = ceiling_s, floor_s
-        trial = low + NEAR * (high - low) if high > FAR * low > 0 else high * NEXT
+        far = high > FAR * low > 0
+        # Where the walk sorts pairs out, there are the fewer the shorter the period.
+        step = (high - low) * (NEAR if far else SPARSE if self._sparse else 1.0)
+        trial = min(low + step, high * NEXT)
         least = NOTHING * ceiling_s
         while low < high * (1 - close) and trial > least and not self.settings.expired:
             keeps = self.keeps(trial)
@@ -109,7 +119,7 @@ class FewestGpus:
                 high = min(trial, self.period_s)
             else:
                 low = trial
-            trial = min((low + high) / 2, high * NEXT)
+            trial = min((low + high) / 2, low + step, high * NEXT)
 
     def keeps(self, period_s: float) -> bool | None:
         """Whether some choice of cuts keeps the period; ``None`` if time was over first.
@@ -118,9 +128,13 @@ class FewestGpus:
         """
         if period_s >= self._kept_s:
             return True
+        if period_s > self._paired_s or self._thinned:
+            self._pair(period_s)
         found = self._keep(period_s)
         if found is None and self.settings.expired:
             return None
+        if found is None and self._thinned:
+            return False
         if found is None:
             self.refuted_s = max(self.refuted_s, period_s)
             return False
@@ -132,6 +146,20 @@ class FewestGpus:
             self.period_s, self.stages = judged.period_s, stages
         self._narrow(period_s, fewest)
         return True
+
+    def _pair(self, period_s: float) -> None:
+        """Find the pairs that may be stages where ``period_s`` is kept."""
+        if self._sparse:
+            found = reachable_pairs(self.space, self._time, self._costs, period_s, self.most_pairs)
+            self._first, self._last, self._before = found.first, found.last, found.before
+            self._thinned = found.thinned
+            self._paired_s = period_s
+            return
+        larger = [self.space.larger(i).astype(np.int32) for i in range(len(self.space))]
+        ideals = np.arange(len(self.space), dtype=np.int32)
+        self._first = np.repeat(ideals, [len(x) for x in larger])
+        self._last = np.concatenate(larger)
+        self._paired_s = float("inf")
 
     def _keep(self, period_s: float) -> tuple[tuple[Stage, ...], Floats] | None:
         """Return stages that keep ``period_s`` on the GPUs there are, or ``None``.

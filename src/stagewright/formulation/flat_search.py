@@ -138,14 +138,14 @@ class FlatSearch(Bracket):
 
     def _tables(self, tree: BoxTree, near: StretchSearch) -> None:
         """Narrow the bracket down with tables of all ideals."""
-        promising, first = True, True
+        promising, raised, first = True, False, True
         bound_s = self.bound_s
         gpus = FlatCosts.of(self.problem).gpus
         for rows in TableSearch(self, tree.graph).rounds():
             slow = self.bound_s - bound_s < SLOW * (self.period_s - self.bound_s)
-            if slow and (rows * gpus > SMALL or self.bound_s == bound_s):
+            if slow and not first and (rows * gpus > SMALL or self.bound_s == bound_s):
                 self._stretch(near, 1)
-            raised, bound_s = self.bound_s > bound_s, self.bound_s
+            raised, bound_s = raised or self.bound_s > bound_s, self.bound_s
             # Boxes hardly refute anything where a table of all ideals refutes nothing, and a second
             # table soon refutes more than the first.
             if promising and raised and not first and not self.done:

@@ -69,25 +69,28 @@ class IdealTable:
     ----------
     windows
         Each row's range of work and of parameters, and its fewest bytes.
+    found
+        The same of the one ideal of each row that :meth:`members` returns.
     """
 
     windows: Windows
+    found: Windows
     _last: Indices
     _history: tuple[_Decided, ...]
     _blocks: int
 
     def members(self, rows: Indices) -> Bools:
         """Return an ideal for each of some rows, with its fewest bytes; shape (rows, blocks)."""
-        inside = np.zeros((len(rows), self._blocks), dtype=bool)
+        inside = np.zeros((self._blocks, len(rows)), dtype=bool)
         at = self._last[rows]
         for decided in reversed(self._history):
             here = at >= decided.first
-            inside[here, decided.block] = True
+            inside[decided.block] = here
             at[here] = decided.parents[at[here] - decided.first]
-        return inside
+        return inside.T
 
 
-LEAST_S, MOST_S, LEAST_BYTES, MOST_BYTES, CUT_BYTES = range(5)
+LEAST_S, MOST_S, LEAST_BYTES, MOST_BYTES, CUT_BYTES, FOUND_S, FOUND_BYTES = range(7)
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,10 @@ class _Rows:
     state
         What is inside at the frontier, by row.
     figures
-        Range of work and of parameters, and bytes that leave; shape (5, rows).
+        Range of work and of parameters, fewest bytes that leave, and work and parameters of one
+        partial ideal with so few; shape (7, rows).
     last
-        Number of the decision that made a row.
+        Number of the decision that made that one; no two rows have the same.
     """
 
     state: Words
@@ -110,7 +114,7 @@ class _Rows:
 
     @staticmethod
     def start() -> _Rows:
-        return _Rows(np.zeros(1, np.uint64), np.zeros((5, 1)), np.zeros(1, np.int64))
+        return _Rows(np.zeros(1, np.uint64), np.zeros((7, 1)), np.zeros(1, np.int64))
 
     def __len__(self) -> int:
         return len(self.state)
@@ -135,7 +139,7 @@ class _Rows:
         they do. Where hashes of different cells are equal, some rows stay apart: one more than
         needed, and none wrong.
         """
-        least_s, most_s, least_bytes, most_bytes, cut_bytes = self.figures
+        least_s, most_s, least_bytes, most_bytes, cut_bytes, found_s, found_bytes = self.figures
         work = np.floor((least_s + most_s) / (2 * grid.work_s)).astype(np.uint64)
         held = np.floor((least_bytes + most_bytes) / (2 * grid.parameter_bytes))
         cell = work * MIX[0] + held.astype(np.uint64)
@@ -144,18 +148,22 @@ class _Rows:
         changes = np.ones(len(order), dtype=bool)
         changes[1:] = (state[1:] != state[:-1]) | (cell[1:] != cell[:-1])
         begins = np.flatnonzero(changes)
+        counts = np.diff(begins, append=len(order))
         cut_bytes = cut_bytes[order]
         fewest = np.minimum.reduceat(cut_bytes, begins)
         # Of several with the fewest bytes the first, in whatever order a sort leaves them.
-        more = cut_bytes > np.repeat(fewest, np.diff(begins, append=len(order)))
+        more = cut_bytes > np.repeat(fewest, counts)
         last = np.where(more, np.iinfo(np.int64).max, self.last[order])
-        figures = np.empty((5, len(begins)))
+        first = np.minimum.reduceat(last, begins)
+        found = order[last == np.repeat(first, counts)]
+        figures = np.empty((7, len(begins)))
         np.minimum.reduceat(least_s[order], begins, out=figures[LEAST_S])
         np.maximum.reduceat(most_s[order], begins, out=figures[MOST_S])
         np.minimum.reduceat(least_bytes[order], begins, out=figures[LEAST_BYTES])
         np.maximum.reduceat(most_bytes[order], begins, out=figures[MOST_BYTES])
         figures[CUT_BYTES] = fewest
-        return _Rows(state[begins], figures, np.minimum.reduceat(last, begins))
+        figures[FOUND_S], figures[FOUND_BYTES] = found_s[found], found_bytes[found]
+        return _Rows(state[begins], figures, first)
 
 
 def tabulate(
@@ -236,9 +244,10 @@ class _Sweep:
         found = _Rows.concatenate(complete)
         both = SOME_INSIDE | SOME_OUTSIDE
         found = found.take((found.state & both) == both).merged(self._grid)
-        return IdealTable(
-            Windows(*found.figures), found.last, tuple(self._history), len(self._graph)
-        )
+        least_s, most_s, least_bytes, most_bytes, cut_bytes, found_s, found_bytes = found.figures
+        windows = Windows(least_s, most_s, least_bytes, most_bytes, cut_bytes)
+        exact = Windows(found_s, found_s, found_bytes, found_bytes, cut_bytes)
+        return IdealTable(windows, exact, found.last, tuple(self._history), len(self._graph))
 
     def _decide(self, rows: _Rows, v: int) -> _Rows:
         """Every row without block ``v``, and with it where its producers are inside."""
@@ -254,7 +263,7 @@ class _Sweep:
                     self._tensor_bit[i] = self._new_bit()
         self._history.append(_Decided(v, self._decisions, inner.last.astype(np.int32)))
         held, made_s = float(self._graph.parameter_bytes[v]), float(self._time[v])
-        added = np.array([made_s, made_s, held, held, self._leaving[v]])
+        added = np.array([made_s, made_s, held, held, self._leaving[v], made_s, held])
         inner = _Rows(
             state,
             inner.figures + added[:, None],

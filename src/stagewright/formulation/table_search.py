@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stagewright.formulation.box_bound import Walk
+from stagewright.formulation.box_bound import Walk, Windows
 from stagewright.formulation.bracket import Bracket
 from stagewright.formulation.cut_space import cuts_of, family
 from stagewright.formulation.fewest_gpus import FewestGpus
@@ -19,23 +20,30 @@ from stagewright.formulation.reduced_graph import ReducedGraph
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-COARSE, FINE = 0.02, 0.001
+COARSE, FINE = 0.04, 0.001
 """Sizes of a cell in work, as parts of the period: of the first table, and of the last."""
-PARAMETERS = 2.0
+ENOUGH_ROWS, POWER = 40_000, 1.75
+"""The second table should have so many rows: with cells of half the size, 2**POWER as many."""
+FINER = 2.0
+"""How many times finer each table after it is."""
+PARAMETERS = 1.0
 """Size of a cell in all-reduce seconds, in sizes of a cell in work."""
-CLOSE = 0.25
-"""A bound is looked for until it is known to a quarter of a cell."""
-AIMS = (0.5, 0.9)
-"""Rows are promising if walks pass them at a period so far between the bound and the best plan."""
-BINS = 1000
-"""Of the promising rows one is kept for each of so many steps of work and number of replicas."""
-MOST_PROMISING = 2500
-"""Of more than that, some by chance: a search takes as long as the square of their number."""
-ALONG = 2e-4
-"""How close to the best over some ideals is close enough."""
-PATIENCE = 1
-"""Where so many tables refute nothing the work alone is the bound, and better plans are missing."""
-FINER = 2.5
+ROUGH, CLOSE, STRIDE, MANY = 0.5, 0.1, 4.0, 8.0
+"""A bound is looked for until it is known to a part of a cell, roughly where the first table gives
+it. Each period to try lies so many times further above what is known than the one before. While it
+is known to MANY such parts, it pays to leave out what walks do not pass."""
+NEAR, MIDDLE, TRIALS = 0.125, 0.45, 2
+"""Where to look between the bound and the best plan: mostly the first table has one close to the
+bound. If there is none, further above, so many times in all."""
+TINY, FEW_ROWS = 4_000, 8_000
+"""Ideals are taken from all rows if there are no more, else from those that walks pass."""
+MOST_ROWS = 2_500
+"""From so many at most, times the root of the GPUs: with more GPUs fewer rows are a stage apart."""
+MOST_PAIRS = 4_000_000
+"""So many pairs of rows are looked at at once; more are thinned."""
+ALONG, PART = 2e-4, 16
+"""Ideals are searched until the best plan over them is known to a part of the gap, or to ALONG."""
+LONGER = 2.5
 """A table on a grid of half the size takes about so many times as long, often less."""
 
 
@@ -63,8 +71,8 @@ class TableSearch:
             Rows of each table, when it has told what it tells.
         """
         settings = self._bracket.settings
-        floor_s = self._bracket.bound_s
         cell_s = COARSE * self._bracket.period_s
+        promising = True
         for tries in itertools.count(1) if self._total_s > 0 else ():
             if cell_s < FINE * self._bracket.period_s:
                 return
@@ -73,15 +81,21 @@ class TableSearch:
             if table is None:
                 return
             taken_s = settings.wall_s - began_s
-            self._bound(table, cell_s)
-            self._plan(table, max(ALONG, cell_s / (2 * self._bracket.period_s)), tries)
+            if promising:
+                before_s = self._bracket.bound_s
+                self._bound(table, (ROUGH if tries == 1 else CLOSE) * cell_s)
+                # Where a first table that is not tiny refutes nothing the work is the bound.
+                refutes = self._bracket.bound_s > before_s or tries > 1
+                promising = refutes or len(table.windows) < TINY
+            self._plan(table, NEAR if tries == 1 else MIDDLE)
             yield len(table.windows)
             left_s = settings.time_limit_s - settings.wall_s
-            if self._bracket.done or FINER * taken_s > left_s:
+            if self._bracket.done or LONGER * taken_s > left_s:
                 return
-            if tries == PATIENCE and self._bracket.bound_s <= floor_s:
-                return
-            cell_s = min(cell_s / 2, COARSE * self._bracket.period_s)
+            finer = FINER
+            if tries == 1:
+                finer = max(1.0, (ENOUGH_ROWS / len(table.windows)) ** (1 / POWER))
+            cell_s /= finer
 
     def _table(self, cell_s: float) -> IdealTable | None:
         period_s = self._bracket.period_s
@@ -93,61 +107,82 @@ class TableSearch:
         settings = self._bracket.settings
         return tabulate(self._graph, self._time, grid, lambda: settings.expired)
 
-    def _walk(self, table: IdealTable, period_s: float) -> Walk:
-        return Walk(table.windows, self._costs, period_s, self._total_s, self._total_bytes)
+    def _walk(self, windows: Windows, period_s: float) -> Walk:
+        return Walk(windows, self._costs, period_s, self._total_s, self._total_bytes)
 
-    def _bound(self, table: IdealTable, cell_s: float) -> None:
-        """Refute what the table refutes."""
-        bracket = self._bracket
-        high_s = bracket.period_s
-        while high_s - bracket.bound_s > CLOSE * cell_s and not bracket.done:
-            trial_s = (bracket.bound_s + high_s) / 2
-            if self._walk(table, trial_s).finishes():
-                high_s = trial_s
-            else:
+    def _bound(self, table: IdealTable, close_s: float) -> None:
+        """Refute what the table refutes, up to ``close_s``."""
+        bracket, windows = self._bracket, table.windows
+        high_s, step_s = bracket.period_s, close_s
+        while high_s - bracket.bound_s > close_s and not bracket.done:
+            trial_s = min(bracket.bound_s + step_s, (bracket.bound_s + high_s) / 2)
+            walk = self._walk(windows, trial_s)
+            if not walk.finishes():
                 bracket.refute(trial_s)
+                step_s *= STRIDE
+                continue
+            high_s = trial_s
+            if high_s - bracket.bound_s > MANY * close_s:
+                # What no walk passes now, none passes at a shorter period.
+                slack = walk.slack_s()
+                windows = windows if slack is None else windows.take(np.flatnonzero(slack >= 0))
 
-    def _plan(self, table: IdealTable, close: float, tries: int) -> None:
-        """Look for plans whose cuts are ideals of promising rows, or those of the best plan.
+    def _plan(self, table: IdealTable, near: float) -> None:
+        """Look for a plan whose cuts are ideals of rows, or those of the best plan.
+
+        ``near`` says how far above the bound to begin, as a part of the gap.
+        """
+        bracket = self._bracket
+        low_s, high_s = bracket.bound_s, bracket.period_s
+        step_s = near * (high_s - low_s)
+        close = max(ALONG, (1 - low_s / high_s) / PART)
+        trials = TRIALS
+        while trials > 0 and low_s < high_s * (1 - close) and not bracket.done:
+            trial_s = min(low_s + step_s, (low_s + high_s) / 2)
+            search = self._search(table, trial_s)
+            if search is not None and search.keeps(trial_s):
+                bracket.take(search)
+                search.search(search.period_s, low_s, close)
+                bracket.take(search)
+                return
+            low_s = trial_s
+            if search is not None:
+                trials -= 1
+
+    def _search(self, table: IdealTable, period_s: float) -> FewestGpus | None:
+        """Return a search over ideals of rows that a plan which keeps the period may be cut at."""
+        rows = np.arange(len(table.windows))
+        if len(rows) > FEW_ROWS:
+            slack = self._walk(table.found, period_s).slack_s()
+            if slack is None:
+                return None
+            rows = self._spread(table.found, slack)
+        problem, stages = self._bracket.problem, self._bracket.stages
+        members = self._graph.layers(table.members(rows))
+        if stages is not None:
+            members = np.concatenate([members, cuts_of(problem.instance, stages)])
+        ideals = family(problem.instance, members)
+        return FewestGpus(problem, ideals, self._bracket.settings, MOST_PAIRS)
+
+    def _spread(self, ideals: Windows, slack: Floats) -> Indices:
+        """Choose rows that walks pass; of too many, the ones with the most room in steps of work.
 
         Parameters
         ----------
-        close
-            How close to the best over some ideals is close enough, as a fraction.
-        tries
-            Choices of ideals to try at most; fewer if a plan gets no better.
+        ideals
+            One of each row.
+        slack
+            How much more work than needed a walk can have done there; negative where none passes.
         """
-        bracket = self._bracket
-        instance = bracket.problem.instance
-        for aim in itertools.islice(itertools.chain(AIMS, itertools.repeat(AIMS[-1])), tries):
-            if bracket.done:
-                return
-            aim_s = bracket.bound_s + aim * (bracket.period_s - bracket.bound_s)
-            members = self._graph.layers(table.members(self._promising(table, aim_s)))
-            if bracket.stages is not None:
-                members = np.concatenate([members, cuts_of(instance, bracket.stages)])
-            search = FewestGpus(bracket.problem, family(instance, members), bracket.settings)
-            search.search(bracket.period_s, bracket.bound_s, close)
-            gained = 1 - search.period_s / bracket.period_s
-            bracket.take(search)
-            if aim == AIMS[-1] and gained < close:
-                return
-
-    def _promising(self, table: IdealTable, period_s: float) -> Indices:
-        """Rows that walks with room to spare pass, spread over the work and the replicas asked."""
-        walk = self._walk(table, period_s)
-        slack = walk.slack_s()
-        if slack is None:
-            return np.zeros(0, dtype=np.int64)
         rows = np.flatnonzero(slack >= 0)
-        bins = np.floor(
-            table.windows.least_s[rows] * (BINS / self._total_s) + self._random.random()
-        )
-        asked = walk.asked[rows]
-        order = np.lexsort((-slack[rows], asked, bins))
-        changes = np.diff(bins[order], prepend=-1) != 0
-        changes |= np.diff(asked[order], prepend=-1) != 0
-        chosen: Indices = rows[order[changes]]
-        if len(chosen) > MOST_PROMISING:
-            chosen = self._random.choice(chosen, MOST_PROMISING, replace=False)
-        return chosen
+        most = MOST_ROWS * math.sqrt(self._costs.gpus)
+        asked = self._costs.asked(ideals.cut_bytes[rows], self._bracket.period_s)
+        steps = most
+        while len(rows) > most:
+            place = np.floor(ideals.least_s[rows] * (steps / self._total_s) + self._random.random())
+            order = np.lexsort((-slack[rows], asked, place))
+            first = np.diff(place[order], prepend=-1) != 0
+            first |= np.diff(asked[order], prepend=-1) != 0
+            rows, asked = rows[order[first]], asked[order[first]]
+            steps /= 2
+        return rows
