@@ -13,7 +13,7 @@ from random_instances import COST_MODELS, problems, small_clusters, small_instan
 from stagewright.formulation import fewest_gpus, flat_search
 from stagewright.formulation.box_bound import Windows
 from stagewright.formulation.cut_orders import narrow_order
-from stagewright.formulation.cut_space import all_ideals, family
+from stagewright.formulation.cut_space import CutSpace, all_ideals, family
 from stagewright.formulation.fewest_gpus import FewestGpus, fewest_replicas
 from stagewright.formulation.flat_costs import FlatCosts
 from stagewright.formulation.flat_search import FlatSearch
@@ -51,6 +51,7 @@ def bracket(problem: Problem, expected_s: float, few_ideals: tuple[int, int]) ->
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flat_search, "FEW_IDEALS", few_ideals[0])
         patch.setattr(flat_search, "MANY_IDEALS", few_ideals[1])
+        patch.setattr(fewest_gpus, "FEW_IDEALS", 3)
         search.run()
     return search
 
@@ -178,8 +179,12 @@ def test_a_table_holds_every_ideal_and_an_ideal_for_each_row(data, cell, kept):
     members = table.members(np.arange(len(windows)))
     for row, ideal in enumerate(members):
         assert any((ideal == known).all() for known in cheap)
-        assert cut_bytes(tree, ideal) == windows.cut_bytes[row]
+        assert cut_bytes(tree, ideal) == windows.cut_bytes[row] == table.found.cut_bytes[row]
         assert row in rows_with(ideal, windows, tree)
+    np.testing.assert_allclose(table.found.least_s, members @ graph.time_s[0], atol=1e-12)
+    np.testing.assert_allclose(table.found.least_bytes, members @ graph.parameter_bytes)
+    assert table.found.most_s is table.found.least_s
+    assert table.found.most_bytes is table.found.least_bytes
 
 
 @QUICK
@@ -285,6 +290,77 @@ def test_a_family_of_all_ideals_decides_like_all_ideals(data):
         assert search.keeps(expected_s * (1 - 1e-6)) is False
 
 
+def part_of_all_ideals(data, problem: Problem) -> CutSpace:
+    ideals = all_ideals(problem.instance).members
+    kept = data.draw(st.lists(st.booleans(), min_size=len(ideals), max_size=len(ideals)))
+    return family(problem.instance, ideals[np.array(kept)])
+
+
+@pytest.mark.parametrize("cost_model", FLAT)
+@QUICK
+@given(st.data())
+def test_pairs_that_the_walk_leaves_decide_like_all_pairs(cost_model, data):
+    problem = flat_problem(data, cost_model)
+    expected_s = best_period_s(problem) if problem is not None else None
+    if problem is None or expected_s is None or expected_s < 1e-9:
+        return
+    space = part_of_all_ideals(data, problem)
+    factors = data.draw(st.lists(st.floats(0.9, 4.0), min_size=2, max_size=6))
+    among_all = [
+        FewestGpus(problem, space, Settings().started()).keeps(expected_s * x) for x in factors
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fewest_gpus, "FEW_IDEALS", 0)
+        search = FewestGpus(problem, space, Settings().started())
+        assert [search.keeps(expected_s * x) for x in factors] == among_all
+        thinned = FewestGpus(problem, space, Settings().started(), most_pairs=4)
+        for x, possible in zip(factors, among_all, strict=True):
+            assert possible or not thinned.keeps(expected_s * x)
+
+
+def like_gpus(count: int, times_ms: list[float], activation: float, parameters: float) -> Problem:
+    """A chain on one server of GPUs of one type at 1 GB/s."""
+    cluster = Cluster(("Server0",), (GpuGroup(0, "A", count),), ((1e9,),), ((0.0,),))
+    graph = chain(times_ms, activation, parameters)
+    return Problem(build_instance({"A": graph}, cluster), PipeDream())
+
+
+@pytest.mark.parametrize(
+    ("problem", "period_s"),
+    [
+        # Replicas would exchange a gigabyte; GPUs are left over all the same.
+        (like_gpus(4, [1.0] * 40, 1e3, 1e9), 25e-3),
+        # The cut asks for two replicas, of which the first stage has only one.
+        (like_gpus(3, [10.0] * 3, 7.5e6, 1e6), 11.1e-3),
+    ],
+    ids=["one replica where there could be more", "a first stage that sends for free"],
+)
+def test_the_walk_leaves_stages_of_one_replica(problem, period_s):
+    space = family(problem.instance, all_ideals(problem.instance).members)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fewest_gpus, "FEW_IDEALS", 0)
+        search = FewestGpus(problem, space, Settings().started())
+        assert search.keeps(period_s) is True
+    assert search.stages is not None
+    assert len(search.stages) > 1
+    assert search.stages[0].replica_count == 1
+
+
+def test_a_refusal_among_some_pairs_proves_nothing():
+    problem = like_gpus(4, [1.0] * 40, 1e3, 1e9)
+    space = family(problem.instance, all_ideals(problem.instance).members)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fewest_gpus, "FEW_IDEALS", 0)
+        thinned = FewestGpus(problem, space, Settings().started(), most_pairs=3)
+        kept = thinned.keeps(10.0001e-3)
+        whole = FewestGpus(problem, space, Settings().started())
+        assert whole.keeps(9.9e-3) is False
+        assert whole.keeps(10.0001e-3) is True
+    assert kept is False
+    assert thinned.refuted_s == 0
+    assert whole.refuted_s == 9.9e-3
+
+
 @pytest.mark.parametrize("cost_model", FLAT)
 @QUICK
 @given(st.data())
@@ -293,12 +369,11 @@ def test_what_a_kept_period_leaves_out_decides_no_shorter_one(cost_model, data):
     expected_s = best_period_s(problem) if problem is not None else None
     if problem is None or expected_s is None or expected_s < 1e-9:
         return
-    ideals = all_ideals(problem.instance).members
-    kept = data.draw(st.lists(st.booleans(), min_size=len(ideals), max_size=len(ideals)))
-    space = family(problem.instance, ideals[np.array(kept)])
+    space = part_of_all_ideals(data, problem)
     factors = data.draw(st.lists(st.floats(0.9, 4.0), min_size=2, max_size=6))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fewest_gpus, "FEW_PAIRS", 0)
+        patch.setattr(fewest_gpus, "FEW_IDEALS", data.draw(st.sampled_from([0, 1000])))
         search = FewestGpus(problem, space, Settings().started())
         patch.setattr(fewest_gpus, "AT_ONCE", data.draw(st.sampled_from([1, 5, 1000])))
         found = [search.keeps(expected_s * x) for x in sorted(factors, reverse=True)]

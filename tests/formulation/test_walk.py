@@ -141,3 +141,10 @@ def test_a_walk_reaches_what_the_recursion_reaches(cost_model, found, gpus, most
         passed = expected >= 0
         np.testing.assert_array_equal(slack_s >= 0, passed)
         np.testing.assert_allclose(slack_s[passed], expected[passed], rtol=1e-6, atol=1e-6)
+    needs = walk.needs()
+    assert (needs is not None) == finished
+    if needs is not None:
+        reached = (literal.forward()[0] > -np.inf, np.isfinite(literal.backward()))
+        for found_needs, can in zip(needs, reached, strict=True):
+            fewest = np.where(literal.slack_s() >= 0, can.argmax(axis=0), np.inf)
+            np.testing.assert_array_equal(found_needs, fewest)

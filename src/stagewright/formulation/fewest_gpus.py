@@ -35,8 +35,9 @@ Ideals = NDArray[np.int32]
 
 NEXT = 1 - 8e-7
 """The next period to try below a plan's: a refusal there proves the plan optimal to 1e-6."""
-FEW_IDEALS = 1000
-"""All pairs of so few are found sooner than those that the walk leaves."""
+FEW_IDEALS, MANY_GPUS = 1000, 128
+"""All pairs of so few ideals, or where there are so many GPUs, are found sooner than those that the
+walk leaves."""
 FEW_PAIRS = 20_000
 """So few are looked at again sooner than sorted out."""
 NOTHING = 1e-12
@@ -93,7 +94,8 @@ class FewestGpus:
         self._first = self._last = np.zeros(0, dtype=np.int32)
         self._paired_s = 0.0
         self._thinned = False
-        self._sparse = len(self.space) > FEW_IDEALS and not self.space.is_chain
+        few = len(self.space) <= FEW_IDEALS or self.space.is_chain
+        self._sparse = not few and self._costs.gpus <= MANY_GPUS
         self._before: Floats = np.zeros(len(self.space))
         self._kept_s = float("inf")
         self.period_s = float("inf")

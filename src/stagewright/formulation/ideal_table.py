@@ -270,7 +270,7 @@ class _Sweep:
             np.arange(self._decisions, self._decisions + len(inner)),
         )
         self._decisions += len(inner)
-        rows = _Rows.concatenate([outer, inner])
+        rows = _Rows.concatenate([outer, self._useful(inner)])
         forgotten = self._mask(self._retired(v))
         return _Rows(rows.state & ~forgotten, rows.figures, rows.last)
 
@@ -289,9 +289,12 @@ class _Sweep:
                 inside &= (state & leaves) == 0
                 state[inside] |= leaves
             cut_bytes[inside] += tensor.n_bytes
-        left = _Rows(state, figures, rows.last)
-        few = cut_bytes <= self._grid.most_cut_bytes
-        return left if few.all() else left.take(few)
+        return self._useful(_Rows(state, figures, rows.last))
+
+    def _useful(self, rows: _Rows) -> _Rows:
+        """Rows that no more bytes leave already than a useful cut has."""
+        few = rows.figures[CUT_BYTES] <= self._grid.most_cut_bytes
+        return rows if few.all() else rows.take(few)
 
     def _retired(self, v: int) -> list[int]:
         """Bits of producers of ``v`` that nobody undecided reads; they are free again."""

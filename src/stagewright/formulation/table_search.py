@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stagewright.formulation.box_bound import Walk, Windows
 from stagewright.formulation.bracket import Bracket
 from stagewright.formulation.cut_space import cuts_of, family
-from stagewright.formulation.fewest_gpus import FewestGpus
+from stagewright.formulation.fewest_gpus import MANY_GPUS, FewestGpus
 from stagewright.formulation.flat_costs import FlatCosts
 from stagewright.formulation.ideal_table import Grid, IdealTable, tabulate
 from stagewright.formulation.reduced_graph import ReducedGraph
@@ -38,7 +38,8 @@ bound. If there is none, further above, so many times in all."""
 TINY, FEW_ROWS = 4_000, 8_000
 """Ideals are taken from all rows if there are no more, else from those that walks pass."""
 MOST_ROWS = 2_500
-"""From so many at most, times the root of the GPUs: with more GPUs fewer rows are a stage apart."""
+"""From so many at most; times the root of the GPUs, of which more leave fewer rows a stage apart,
+where pairs are sorted out by the walk."""
 MOST_PAIRS = 4_000_000
 """So many pairs of rows are looked at at once; more are thinned."""
 ALONG, PART = 2e-4, 16
@@ -94,7 +95,7 @@ class TableSearch:
                 return
             finer = FINER
             if tries == 1:
-                finer = max(1.0, (ENOUGH_ROWS / len(table.windows)) ** (1 / POWER))
+                finer = max(1.0, (ENOUGH_ROWS / max(1, len(table.windows))) ** (1 / POWER))
             cell_s /= finer
 
     def _table(self, cell_s: float) -> IdealTable | None:
@@ -175,7 +176,8 @@ class TableSearch:
             How much more work than needed a walk can have done there; negative where none passes.
         """
         rows = np.flatnonzero(slack >= 0)
-        most = MOST_ROWS * math.sqrt(self._costs.gpus)
+        gpus = self._costs.gpus
+        most = MOST_ROWS * (math.sqrt(gpus) if gpus <= MANY_GPUS else 1)
         asked = self._costs.asked(ideals.cut_bytes[rows], self._bracket.period_s)
         steps = most
         while len(rows) > most:
