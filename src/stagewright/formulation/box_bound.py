@@ -6,7 +6,9 @@ ends lie in windows, and a window lets a cut through only beside stages with eno
 the fewest bytes that leave any of its ideals. A later ideal contains an earlier one, so it has no
 less work and no fewer parameters. Let
 
-    reach(g, w) = the most work that g GPUs can have done when a cut lies in window w.
+    reach(g, w) = the most work that g GPUs can have done when a cut lies in window w,
+
+and the same from the end of the pipeline, where all is mirrored.
 
 If the last GPU does not reach the end, no plan keeps p, whatever the ideals in the windows. Else
 only windows that some such walk passes matter: boxes are split (:mod:`ideal_boxes`) until the
@@ -55,6 +57,16 @@ class Windows:
         """Count the sets."""
         return len(self.least_s)
 
+    def mirrored(self, total_s: float, total_bytes: float) -> Windows:
+        """Return the sets as they look from the other end of a pipeline of such work."""
+        return Windows(
+            total_s - self.most_s,
+            total_s - self.least_s,
+            total_bytes - self.most_bytes,
+            total_bytes - self.least_bytes,
+            self.cut_bytes,
+        )
+
     def take(self, sets: Indices) -> Windows:
         """Return some of the sets."""
         columns = (self.least_s, self.most_s, self.least_bytes, self.most_bytes, self.cut_bytes)
@@ -82,27 +94,11 @@ class Walk:
         total_s: float,
         total_bytes: float,
     ) -> None:
-        self._costs = costs
-        self._period = period_s * SLACK
-        self._total, self._all = total_s, total_bytes
-        asked = costs.asked(windows.cut_bytes, period_s)
-        passable = np.flatnonzero(np.isfinite(asked))
-        order = passable[np.argsort(windows.least_s[passable], kind="stable")]
-        self._order, self._size = order, len(windows)
-        self.asked = asked
-        self._asked = asked[order]
-        self._least, self._most = windows.least_s[order], windows.most_s[order]
-        self._inside, self._not_outside = windows.least_bytes[order], windows.most_bytes[order]
-        # Windows i with least(i) <= most(j) may come before j: a prefix in order of `least`.
-        self._before = np.searchsorted(self._least, self._most * (1 + ROUNDING), side="right") - 1
-        self._most_so_far = np.maximum.accumulate(self._most)
-        # Windows i with most(i) >= least(j) may come after j: a suffix in order of `most`.
-        self._by_most = np.argsort(self._most, kind="stable")
-        least_s = self._least * (1 - ROUNDING)
-        self._after = np.searchsorted(self._most[self._by_most], least_s, side="left")
-        # The same of parameters: sums in floating point may grow where a layer without any goes.
-        self._may_hold = self._not_outside * (1 + ROUNDING)
-        self._must_hold = self._inside * (1 - ROUNDING)
+        self.asked = costs.asked(windows.cut_bytes, period_s)
+        self._size = len(windows)
+        self._passable = np.flatnonzero(np.isfinite(self.asked))
+        self._windows = windows.take(self._passable)
+        self._pipeline = _Pipeline(costs, period_s * SLACK, total_s, total_bytes)
 
     def finishes(self) -> bool:
         """Whether some walk reaches the end; if not, no plan keeps the period."""
@@ -119,13 +115,13 @@ class Walk:
         forward, finished = self._forward
         if not finished:
             return None
-        backward = self._backward()
+        total_s = self._pipeline.total_s
         slack = np.full(self._size, -np.inf)
-        best = np.full(len(self._order), -np.inf)
-        for g in range(self._costs.gpus + 1):
-            room = forward[g] - backward[self._costs.gpus - g]
-            best = np.maximum(best, np.where(forward[g] > NOWHERE, room, -np.inf))
-        slack[self._order] = best + ROUNDING
+        best = np.full(len(self._passable), -np.inf)
+        for ahead, back in zip(forward, self._backward[::-1], strict=True):
+            met = (ahead > NOWHERE) & (back > NOWHERE)
+            best = np.maximum(best, np.where(met, ahead + back - total_s, -np.inf))
+        slack[self._passable] = best + total_s * ROUNDING
         return slack
 
     def needs(self) -> tuple[Floats, Floats] | None:
@@ -136,30 +132,73 @@ class Walk:
         tuple of arrays or None
             Infinite where no walk passes; ``None`` if no walk reaches the end.
         """
-        forward, finished = self._forward
-        if not finished:
+        slack = self.slack_s()
+        if slack is None:
             return None
-        backward = self._backward()
-        meets = forward >= backward[::-1] - ROUNDING
-        passes = ((forward > NOWHERE) & meets).any(axis=0)
+        passes = slack[self._passable] >= 0
         found = np.full((2, self._size), np.inf)
-        for needs, reached in zip(found, (forward > NOWHERE, np.isfinite(backward)), strict=True):
-            needs[self._order[passes]] = reached.argmax(axis=0)[passes]
+        for needs, reach in zip(found, (self._forward[0], self._backward), strict=True):
+            needs[self._passable[passes]] = (reach > NOWHERE).argmax(axis=0)[passes]
         return found[0], found[1]
-
-    def _gain(self, m: int) -> tuple[float, float]:
-        """Work that m replicas take on within the period, and what a parameter byte takes off."""
-        return m * self._period, self._costs.sync_s_per_byte * (m - 1) / m
 
     @cached_property
     def _forward(self) -> tuple[Floats, bool]:
-        """reach(g, w), and whether the end is reached with all GPUs or fewer.
+        reach = _Reach(self._windows, self.asked[self._passable], self._pipeline)
+        return reach.of_all(first_is_free=self._pipeline.costs.first_sends_for_free)
+
+    @cached_property
+    def _backward(self) -> Floats:
+        pipeline = self._pipeline
+        mirrored = self._windows.mirrored(pipeline.total_s, pipeline.total_bytes)
+        reach = _Reach(mirrored, self.asked[self._passable], pipeline)
+        return reach.of_all(first_is_free=False)[0]
+
+
+@dataclass(frozen=True)
+class _Pipeline:
+    """What is to be kept: a period (with room for rounding) on so much work and parameters."""
+
+    costs: FlatCosts
+    period_s: float
+    total_s: float
+    total_bytes: float
+
+    def gain(self, m: int) -> tuple[float, float]:
+        """Work that m replicas take on within the period, and what a parameter byte takes off."""
+        return m * self.period_s, self.costs.sync_s_per_byte * (m - 1) / m
+
+
+class _Reach:
+    """How far GPUs get from one end of the pipeline."""
+
+    def __init__(self, windows: Windows, asked: Floats, pipeline: _Pipeline) -> None:
+        self._pipeline = pipeline
+        self._order = np.argsort(windows.least_s, kind="stable")
+        sorted_ = windows.take(self._order)
+        self._asked = asked[self._order]
+        self._least, self._most = sorted_.least_s, sorted_.most_s
+        self._inside, self._not_outside = sorted_.least_bytes, sorted_.most_bytes
+        # Work and parameters are sums in floating point.
+        self._room_s = pipeline.total_s * ROUNDING
+        # Windows i with least(i) <= most(j) may come before j: a prefix.
+        self._before = np.searchsorted(self._least, self._most + self._room_s, side="right") - 1
+        self._most_so_far = np.maximum.accumulate(self._most)
+        self._may_hold = self._not_outside + pipeline.total_bytes * ROUNDING
+
+    def of_all(self, *, first_is_free: bool) -> tuple[Floats, bool]:
+        """reach(g, w) for g from 0 on, and whether the other end is reached with all GPUs or fewer.
 
         For each number of GPUs only windows matter that fewer do not get through already: those
         near the front.
+
+        Parameters
+        ----------
+        first_is_free
+            The cut asks nothing of the stage at this end.
         """
-        n, most = self._costs.gpus, self._costs.most
-        enough = self._total * (1 - ROUNDING)
+        costs, total_bytes = self._pipeline.costs, self._pipeline.total_bytes
+        n, most = costs.gpus, costs.most
+        enough = self._pipeline.total_s - self._room_s
         reach = np.full((n + 1, len(self._least)), NOWHERE)
         fronts: list[_Front] = []
         finished = False
@@ -167,27 +206,27 @@ class Walk:
             reach[count] = reach[count - 1]
             behind = np.flatnonzero(reach[count] < self._most)
             known = reach[count, behind]
-            if count <= most:
-                work, per_byte = self._gain(count)
-                finished |= work - per_byte * self._all >= enough
-                to = np.minimum(self._most[behind], work - per_byte * self._inside[behind])
-                good = to >= self._least[behind]
-                if not self._costs.first_sends_for_free:
-                    good &= self._asked[behind] <= count
-                known = np.where(good, np.maximum(known, to), known)
             asked = self._asked[behind]
+            if count <= most:
+                work, per_byte = self._pipeline.gain(count)
+                finished |= work - per_byte * total_bytes >= enough
+                to = np.minimum(self._most[behind], work - per_byte * self._inside[behind])
+                good = to >= self._least[behind] - self._room_s
+                if not first_is_free:
+                    good &= asked <= count
+                known = np.where(good, np.maximum(known, to), known)
             nearest = self._least[behind[0]] if len(behind) else np.inf
             for m, front in enumerate(reversed(fronts[-most:]), start=1):
-                work, per_byte = self._gain(m)
+                work, per_byte = self._pipeline.gain(m)
                 furthest = front.most + work
                 if m < front.fewest or furthest < min(enough, nearest):
                     continue
                 by_work, by_bytes = front.able(m)
                 if furthest >= enough:
                     far = by_work.at + work
-                    left = per_byte * (self._all - by_work.bytes)
+                    left = per_byte * (total_bytes - by_work.bytes)
                     finished |= bool((np.minimum(far, far - left) >= enough).any())
-                end = self._least.searchsorted(furthest, side="right")
+                end = self._least.searchsorted(furthest + self._room_s, side="right")
                 low, high = behind.searchsorted(np.array([front.limit, end]))
                 chosen = low + (asked[low:high] <= m).nonzero()[0]
                 here = behind[chosen]
@@ -200,67 +239,18 @@ class Walk:
                     to = np.minimum(to, np.maximum.accumulate(far)[upto])
                     to = np.minimum(to, held - per_byte * self._inside[here])
                     good &= upto >= 0
-                good &= to >= self._least[here]
+                good &= to >= self._least[here] - self._room_s
                 known[chosen] = np.where(good, np.maximum(known[chosen], to), known[chosen])
             reach[count, behind] = known
             # From elsewhere one GPU fewer has led as far.
             fresh = np.flatnonzero(reach[count] > reach[count - 1])
             first = self._least[fresh[0]] if len(fresh) else 0.0
-            limit = int(self._most_so_far.searchsorted(first * (1 - ROUNDING), side="left"))
+            limit = int(self._most_so_far.searchsorted(first - self._room_s, side="left"))
             columns = reach[count, fresh], self._not_outside[fresh], self._asked[fresh]
             fronts.append(_Front.of(fresh, self._inside[fresh], columns, limit))
-        return reach, finished
-
-    def _backward(self) -> Floats:
-        """Least work that has to be done in window w so that g GPUs can do the rest."""
-        n, most = self._costs.gpus, self._costs.most
-        rest = np.full((n + 1, len(self._least)), np.inf)
-        rank = np.empty(len(self._least), dtype=np.int64)
-        rank[self._by_most] = np.arange(len(rank))
-        within = self._most * (1 + ROUNDING)
-        most_so_far = self._most_so_far * (1 + ROUNDING)
-        fronts: list[_Front] = []
-        for count in range(1, n + 1):
-            rest[count] = rest[count - 1]
-            behind = np.flatnonzero(rest[count] > self._least)
-            known = rest[count, behind]
-            if count <= most:
-                work, per_byte = self._gain(count)
-                need = self._total - work + per_byte * (self._all - self._not_outside[behind])
-                need = np.maximum(need, self._least[behind])
-                good = (need <= within[behind]) & (self._asked[behind] <= count)
-                known = np.where(good, np.minimum(known, need), known)
-            asked = self._asked[behind]
-            furthest = self._most_so_far[behind[-1]] if len(behind) else -np.inf
-            for m, front in enumerate(reversed(fronts[-most:]), start=1):
-                work, per_byte = self._gain(m)
-                if m < front.fewest or (front.least - work) > furthest * (1 + ROUNDING):
-                    continue
-                by_work, by_bytes = front.able(m)
-                start = most_so_far.searchsorted(by_work.at.min() - work, side="left")
-                low, high = behind.searchsorted(np.array([start, front.limit]))
-                chosen = low + (asked[low:high] <= m).nonzero()[0]
-                here = behind[chosen]
-                need, good = self._least[here], np.ones(len(here), dtype=bool)
-                # The best end among those that may come after each window.
-                for ends, least_key in ((by_work, self._after), (by_bytes, self._must_hold)):
-                    since = ends.key.searchsorted(least_key[here], side="left")
-                    good &= since < len(ends.key)
-                    since = np.minimum(since, len(ends.key) - 1)
-                    far = (ends.at - work)[::-1]
-                    held = far + per_byte * ends.bytes[::-1]
-                    need = np.maximum(need, np.minimum.accumulate(far)[::-1][since])
-                    lighter = np.minimum.accumulate(held)[::-1][since]
-                    need = np.maximum(need, lighter - per_byte * self._not_outside[here])
-                good &= need <= within[here]
-                known[chosen] = np.where(good, np.minimum(known[chosen], need), known[chosen])
-            rest[count, behind] = known
-            fresh = np.flatnonzero(rest[count] < rest[count - 1])
-            last = self._most[fresh[np.argmax(rank[fresh])]] if len(fresh) else -np.inf
-            limit = int(self._least.searchsorted(last * (1 + ROUNDING), side="right"))
-            columns = rest[count, fresh], self._inside[fresh], self._asked[fresh]
-            fronts.append(_Front.of(rank[fresh], self._not_outside[fresh], columns, limit))
-        return rest
+        found = np.empty_like(reach)
+        found[:, self._order] = reach
+        return found, finished
 
 
 @dataclass(frozen=True)
@@ -274,7 +264,7 @@ class _Order:
     at
         Work that is done there.
     bytes
-        Parameters there: the most that lie inside of the start of a stage, the fewest at its end.
+        The most parameters that have come with it.
     asked
         Replicas that the cut asks for.
     """
@@ -297,7 +287,7 @@ class _Front:
     by_work, by_bytes
         What contains another has no less work, and no fewer parameters.
     limit
-        From which window on some may follow, or, going backwards, up to which they may precede.
+        From which window on some may follow.
     least, most
         Of the work.
     fewest, enough
