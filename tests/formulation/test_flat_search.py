@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from brute_force import best_period_s
 from builders import chain
 from random_instances import COST_MODELS, problems, small_clusters, small_instances, small_rules
-from stagewright.formulation import fewest_gpus, flat_search
+from stagewright.formulation import fewest_gpus, flat_search, reachable_pairs, table_search
 from stagewright.formulation.box_bound import Windows
 from stagewright.formulation.cut_orders import narrow_order
 from stagewright.formulation.cut_space import CutSpace, all_ideals, family
@@ -25,6 +25,7 @@ from stagewright.formulation.reduced_graph import reduce_graph
 from stagewright.formulation.run import run_planner
 from stagewright.formulation.stretch import Stretches
 from stagewright.formulation.stretch_search import StretchSearch
+from stagewright.formulation.table_search import TableSearch
 from stagewright.model.cluster import Cluster, GpuGroup
 from stagewright.model.cost_model import CostModel
 from stagewright.model.costs import PipeDream, SparsePipe, Topology
@@ -52,6 +53,8 @@ def bracket(problem: Problem, expected_s: float, few_ideals: tuple[int, int]) ->
         patch.setattr(flat_search, "FEW_IDEALS", few_ideals[0])
         patch.setattr(flat_search, "MANY_IDEALS", few_ideals[1])
         patch.setattr(fewest_gpus, "FEW_IDEALS", 3)
+        for name, few in (("FEW_ROWS", 3), ("MOST_ROWS", 2), ("MOST_PAIRS", 20), ("TINY", 0)):
+            patch.setattr(table_search, name, few)
         search.run()
     return search
 
@@ -93,6 +96,13 @@ class TestBracket:
         if expected_s is not None:
             found = bracket(problem, expected_s, few_ideals)
             assert found.bound_s <= expected_s * (1 + 1e-9)
+
+
+def like_gpus(count: int, times_ms: list[float], activation: float, parameters: float) -> Problem:
+    """A chain on one server of GPUs of one type at 1 GB/s."""
+    cluster = Cluster(("Server0",), (GpuGroup(0, "A", count),), ((1e9,),), ((0.0,),))
+    graph = chain(times_ms, activation, parameters)
+    return Problem(build_instance({"A": graph}, cluster), PipeDream())
 
 
 def tree_of(problem: Problem) -> BoxTree:
@@ -185,6 +195,23 @@ def test_a_table_holds_every_ideal_and_an_ideal_for_each_row(data, cell, kept):
     np.testing.assert_allclose(table.found.least_bytes, members @ graph.parameter_bytes)
     assert table.found.most_s is table.found.least_s
     assert table.found.most_bytes is table.found.least_bytes
+
+
+def test_of_too_many_rows_those_with_most_room_stay_in_each_step_of_work(monkeypatch):
+    problem = like_gpus(4, [1.0] * 4, 1.0, 1.0)
+    search = FlatSearch(problem, Settings().started(), 1.0, 0.0)
+    tables = TableSearch(search, tree_of(problem).graph)
+    work_s = np.linspace(0.0, tables._total_s, 4000)
+    cuts = Windows(work_s, work_s, work_s, work_s, np.ones(4000))
+    slack = np.sin(np.arange(4000) * 7.0)
+    everything = tables._spread(cuts, slack)
+    assert everything.tolist() == np.flatnonzero(slack >= 0).tolist()
+    monkeypatch.setattr(tables, "_most_rows", 100)
+    rows = tables._spread(cuts, slack)
+    assert 25 <= len(rows) <= 100
+    assert np.mean(slack[rows]) > 0.95
+    gaps = np.diff(np.sort(work_s[rows]), prepend=0.0, append=tables._total_s)
+    assert gaps.max() < tables._total_s / 10
 
 
 @QUICK
@@ -311,18 +338,13 @@ def test_pairs_that_the_walk_leaves_decide_like_all_pairs(cost_model, data):
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fewest_gpus, "FEW_IDEALS", 0)
+        patch.setattr(reachable_pairs, "AT_ONCE", data.draw(st.sampled_from([1, 3, 1000])))
+        patch.setattr(reachable_pairs, "DENSE", data.draw(st.sampled_from([0.0, 0.1, 1.0])))
         search = FewestGpus(problem, space, Settings().started())
         assert [search.keeps(expected_s * x) for x in factors] == among_all
         thinned = FewestGpus(problem, space, Settings().started(), most_pairs=4)
         for x, possible in zip(factors, among_all, strict=True):
             assert possible or not thinned.keeps(expected_s * x)
-
-
-def like_gpus(count: int, times_ms: list[float], activation: float, parameters: float) -> Problem:
-    """A chain on one server of GPUs of one type at 1 GB/s."""
-    cluster = Cluster(("Server0",), (GpuGroup(0, "A", count),), ((1e9,),), ((0.0,),))
-    graph = chain(times_ms, activation, parameters)
-    return Problem(build_instance({"A": graph}, cluster), PipeDream())
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,13 +26,13 @@ from stagewright.model.instance import build_instance
 from stagewright.model.plan import Plan, Stage
 from stagewright.model.profile_document import read_profile_document
 from stagewright.profile.link_document import SizeTime
-from stagewright.scenarios.reality import gate
+from stagewright.scenarios.reality import gate, loop
 from stagewright.scenarios.reality.__main__ import main
 from stagewright.scenarios.reality.cores import half_speed, kept_awake
 from stagewright.scenarios.reality.cuts import candidates
 from stagewright.scenarios.reality.feeds import MINIBATCHES, number_of
 from stagewright.scenarios.reality.loop import QUIET, _least_disturbed
-from stagewright.scenarios.reality.measured import Replicas, mean_of
+from stagewright.scenarios.reality.measured import Effort, Replicas, mean_of
 from stagewright.scenarios.reality.metronome import BEAT_S, Beat
 from stagewright.scenarios.reality.others import Watch
 from stagewright.scenarios.reality.processes import family, processor_ticks
@@ -279,6 +280,31 @@ def test_the_least_disturbed_turn_counts_however_long_it_took():
 def test_a_quiet_turn_is_not_repeated():
     played = Played(Turn(0.5, 1.0), Turn(QUIET, 9.0), Turn(0.0, 2.0))
     assert _least_disturbed(played, 5) == Turn(QUIET, 9.0)
+
+
+def test_every_plan_has_its_turn_before_any_has_the_next(tmp_path, monkeypatch):
+    ran: list[str] = []
+
+    class Logged:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def run(self) -> Turn:
+            ran.append(self.name)
+            return Turn(0.0, float(len(ran)))
+
+    @contextmanager
+    def logged(planned, network, placed, folder, turns):
+        assert turns == 1 + 2 * 3 * 5
+        yield Logged(folder.name)
+
+    monkeypatch.setattr(loop, "running", logged)
+    plans = [SimpleNamespace(planned=None, kind=x, stages="", predicted_s=1.0) for x in Kind][:2]
+    effort = Effort(rounds=2, turns=3, tries=5)
+    rows = loop._in_turns(plans, "tiny", [("core", 0), ("core", 1)], tmp_path, effort)
+    assert ran == ["plan0", "plan1"] * (1 + 2 * 3)
+    # The first turn of each warms up: 3, 5, 7 and 9, 11, 13 are those of the first plan.
+    assert [row.rounds_s for row in rows] == [(5.0, 11.0), (6.0, 12.0)]
 
 
 def test_turns_of_a_round_count_alike():

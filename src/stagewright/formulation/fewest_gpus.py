@@ -45,8 +45,10 @@ NOTHING = 1e-12
 plans that other rules forbid keep any."""
 AT_ONCE = 500_000
 """Pairs that are looked at together, for the sake of memory."""
-FAR, NEAR, SPARSE = 1.3, 0.125, 0.5
-"""Where a known plan takes so many times the floor, the best one is mostly much closer to that."""
+FAR, NEAR, MIDDLE = 1.3, 0.125, 0.5
+"""Where a known plan takes FAR times the floor, the best one is mostly much closer to the floor:
+what is tried first lies NEAR it, as a part of the gap; else just below the known plan, or in the
+MIDDLE."""
 
 
 def fewest_replicas(period_s: Floats | float, total: Floats, sync: Floats, least: Floats) -> Floats:
@@ -71,7 +73,7 @@ class FewestGpus:
     Attributes
     ----------
     most_pairs
-        Where there are more, ideals are left out by chance, and a refusal proves nothing.
+        Where the walk leaves more, ideals are left out by chance, and a refusal proves nothing.
     period_s, stages
         The best valid plan found so far, or infinity and ``None``.
     refuted_s
@@ -108,10 +110,13 @@ class FewestGpus:
         ``close``: end when a plan is known to be within this fraction of the family's best.
         """
         high, low = ceiling_s, floor_s
-        far = high > FAR * low > 0
-        # Where the walk sorts pairs out, there are the fewer the shorter the period.
-        step = (high - low) * (NEAR if far else SPARSE if self._sparse else 1.0)
-        trial = min(low + step, high * NEXT)
+        # Pairs are found for a period and all shorter ones, and the shorter it is, the fewer: of
+        # too many, some are left out.
+        some = self._sparse and self.most_pairs < float("inf")
+        trial = low + MIDDLE * (high - low) if some else high * NEXT
+        if high > FAR * low > 0:
+            trial = low + NEAR * (high - low)
+        step = trial - low if some else high - low
         least = NOTHING * ceiling_s
         while low < high * (1 - close) and trial > least and not self.settings.expired:
             keeps = self.keeps(trial)
@@ -122,6 +127,8 @@ class FewestGpus:
             else:
                 low = trial
             trial = min((low + high) / 2, low + step, high * NEXT)
+            if not keeps and trial > self._paired_s and not some:
+                trial = high * NEXT
 
     def keeps(self, period_s: float) -> bool | None:
         """Whether some choice of cuts keeps the period; ``None`` if time was over first.
@@ -151,8 +158,10 @@ class FewestGpus:
 
     def _pair(self, period_s: float) -> None:
         """Find the pairs that may be stages where ``period_s`` is kept."""
+        found = None
         if self._sparse:
             found = reachable_pairs(self.space, self._time, self._costs, period_s, self.most_pairs)
+        if found is not None:
             self._first, self._last, self._before = found.first, found.last, found.before
             self._thinned = found.thinned
             self._paired_s = period_s
@@ -207,7 +216,7 @@ class FewestGpus:
         The same recursion from the other end tells the fewest GPUs before each ideal; what is
         longer than the GPUs there are with those after it is out.
         """
-        if len(self._first) < FEW_PAIRS:
+        if len(self._first) < FEW_PAIRS or self._thinned:
             return
         gpus, asked = self._costs.gpus, self._asked(period_s)
         there = np.isfinite(fewest)

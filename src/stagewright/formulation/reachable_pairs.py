@@ -25,6 +25,11 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Ideals = NDArray[np.int32]
 
+DENSE = 0.25
+"""Part of the square of the ideals."""
+AT_ONCE = 1_000_000
+"""Pairs that are looked at together, for the sake of memory."""
+
 
 @dataclass(frozen=True)
 class ReachablePairs:
@@ -52,7 +57,7 @@ def reachable_pairs(
     costs: FlatCosts,
     period_s: float,
     most: float = math.inf,
-) -> ReachablePairs:
+) -> ReachablePairs | None:
     """Return the pairs that matter for one period, and for every shorter one.
 
     Parameters
@@ -65,6 +70,12 @@ def reachable_pairs(
         What a plan would have to keep.
     most
         Where more pairs would have to be looked at, ideals are left out by chance.
+
+    Returns
+    -------
+    ReachablePairs or None
+        ``None`` where nothing is to be left out, and the walk leaves so many pairs that all of
+        them are found sooner.
     """
     size, held = len(space), space.parameter_bytes
     inner = slice(1, -1)
@@ -79,24 +90,29 @@ def reachable_pairs(
         after=np.concatenate([[np.inf], after, [0.0]]),
     )
     ranges = list(_ranges(figures, costs, period_s * SLACK))
-    share = math.sqrt(most / max(1, sum(int(x.counts.sum()) for x in ranges)))
+    count = sum(int(x.counts.sum()) for x in ranges)
+    if most == math.inf and count > DENSE * size**2:
+        return None
+    share = math.sqrt(most / max(1, count))
     if share < 1:
         figures = figures.thinned(share)
         ranges = list(_ranges(figures, costs, period_s * SLACK))
     keys = [np.zeros(0, dtype=np.int64)]
     for found in ranges:
-        if not found.counts.any():
-            continue
-        first, last = figures.growing(*found.pairs())
-        nested = space.nested(first, last, found.first, found.last)
-        keys.append(first[nested] * size + last[nested])
+        for pairs in found.pairs():
+            first, last = figures.growing(*pairs)
+            nested = space.nested(first, last, found.first, found.last)
+            keys.append(first[nested] * size + last[nested])
     # A pair that can do with one GPU comes with one and with all that are left.
-    key = np.sort(np.concatenate(keys))
+    key = np.concatenate(keys)
+    keys.clear()
+    key.sort()
     key = key[np.diff(key, prepend=-1) > 0]
     first = key // size
     last = key - first * size
-    pairs = first.astype(np.int32), last.astype(np.int32)
-    return ReachablePairs(*pairs, before=figures.before, thinned=share < 1)
+    return ReachablePairs(
+        first.astype(np.int32), last.astype(np.int32), figures.before, thinned=share < 1
+    )
 
 
 @dataclass(frozen=True)
@@ -152,25 +168,39 @@ class _Range:
         high = np.searchsorted(end, start + most * (1 + ROUNDING) + room, side="right")
         return cls(first, last, low, np.maximum(high - low, 0))
 
-    def pairs(self) -> tuple[Indices, Indices]:
-        skipped = np.cumsum(self.counts) - self.counts
-        at = np.arange(int(self.counts.sum())) + np.repeat(self.low - skipped, self.counts)
-        return np.repeat(self.first, self.counts), self.last[at]
+    def pairs(self) -> Iterator[tuple[Indices, Indices]]:
+        """Yield the pairs, about AT_ONCE at a time."""
+        done = np.cumsum(self.counts)
+        if len(done) == 0 or done[-1] == 0:
+            return
+        bounds = np.searchsorted(done, np.arange(AT_ONCE, done[-1], AT_ONCE), side="right")
+        edges = np.unique(np.concatenate([[0], bounds, [len(done)]]))
+        for start, end in itertools.pairwise(edges.tolist()):
+            counts = self.counts[start:end]
+            skipped = np.cumsum(counts) - counts
+            at = np.arange(int(counts.sum())) + np.repeat(self.low[start:end] - skipped, counts)
+            yield np.repeat(self.first[start:end], counts), self.last[at]
 
 
 def _ranges(figures: _Figures, costs: FlatCosts, period_s: float) -> Iterator[_Range]:
-    """Pairs with few enough GPUs on either side, and a load that the others can do."""
+    """Pairs with few enough GPUs on either side, and a load that the others can do.
+
+    What m >= 2 replicas can do, more can as well: m p - S(m-1)/m is convex in m, and where it falls
+    to begin with one replica can do it too. So one, and as many as are left, say all.
+    """
+    loads: dict[int, Floats] = {}
     firsts, lasts = _by_value(figures.before), _by_value(figures.after)
     for (f, first), (b, last) in itertools.product(firsts.items(), lasts.items()):
         left = min(costs.gpus - f - b, costs.most)
         for replicas in sorted({1, left} if left >= 1 else ()):
-            per_byte = costs.sync_s_per_byte * (replicas - 1) / replicas
+            if replicas not in loads:
+                per_byte = costs.sync_s_per_byte * (replicas - 1) / replicas
+                loads[replicas] = figures.time_s + per_byte * figures.held
             # No cut lies before a plan's first stage, and some cost models let it send for free.
             free = f == 0 and costs.first_sends_for_free
             able_first = first[figures.asked[first] <= replicas]
             able_last = last if free else last[figures.asked[last] <= replicas]
-            load = figures.time_s + per_byte * figures.held
-            yield _Range.of(load, able_first, able_last, replicas * period_s)
+            yield _Range.of(loads[replicas], able_first, able_last, replicas * period_s)
 
 
 def _by_value(figures: Floats) -> dict[int, Indices]:

@@ -24,8 +24,8 @@ COARSE, FINE = 0.04, 0.001
 """Sizes of a cell in work, as parts of the period: of the first table, and of the last."""
 ENOUGH_ROWS, POWER = 40_000, 1.75
 """The second table should have so many rows: with cells of half the size, 2**POWER as many."""
-FINER = 2.0
-"""How many times finer each table after it is."""
+FINER, LITTLE = 2.0, 1.4
+"""How many times finer each table after it is, and the second one at least."""
 PARAMETERS = 1.0
 """Size of a cell in all-reduce seconds, in sizes of a cell in work."""
 ROUGH, CLOSE, STRIDE, MANY = 0.5, 0.1, 4.0, 8.0
@@ -35,7 +35,9 @@ is known to MANY such parts, it pays to leave out what walks do not pass."""
 NEAR, MIDDLE, TRIALS = 0.125, 0.45, 2
 """Where to look between the bound and the best plan: mostly the first table has one close to the
 bound. If there is none, further above, so many times in all."""
-TINY, FEW_ROWS = 4_000, 8_000
+TINY = 4_000
+"""A first table of so few rows may refute nothing where a finer one does."""
+FEW_ROWS = 8_000
 """Ideals are taken from all rows if there are no more, else from those that walks pass."""
 MOST_ROWS = 2_500
 """From so many at most; times the root of the GPUs, of which more leave fewer rows a stage apart,
@@ -52,7 +54,7 @@ class TableSearch:
     """Narrows a bracket down with one table after another.
 
     The walk over a table knows no longer whether one ideal contains another. What it refutes is
-    impossible all the same; plans come from :class:`FewestGpus` over ideals that good walks pass.
+    impossible all the same; plans come from :class:`FewestGpus` over ideals of its rows.
     """
 
     def __init__(self, bracket: Bracket, graph: ReducedGraph) -> None:
@@ -61,6 +63,9 @@ class TableSearch:
         self._time = graph.time_s[0]
         self._total_s = float(self._time.sum())
         self._total_bytes = float(graph.parameter_bytes.sum())
+        sorts_pairs_out = self._costs.gpus <= MANY_GPUS
+        self._most_rows = MOST_ROWS * (math.sqrt(self._costs.gpus) if sorts_pairs_out else 1)
+        self._few_rows = FEW_ROWS if sorts_pairs_out else MOST_ROWS
         self._random = np.random.default_rng(bracket.settings.seed)
 
     def rounds(self) -> Iterator[int]:
@@ -75,8 +80,6 @@ class TableSearch:
         cell_s = COARSE * self._bracket.period_s
         promising = True
         for tries in itertools.count(1) if self._total_s > 0 else ():
-            if cell_s < FINE * self._bracket.period_s:
-                return
             began_s = settings.wall_s
             table = self._table(cell_s)
             if table is None:
@@ -91,12 +94,13 @@ class TableSearch:
             self._plan(table, NEAR if tries == 1 else MIDDLE)
             yield len(table.windows)
             left_s = settings.time_limit_s - settings.wall_s
-            if self._bracket.done or LONGER * taken_s > left_s:
+            finest_s = FINE * self._bracket.period_s
+            if self._bracket.done or LONGER * taken_s > left_s or cell_s <= finest_s:
                 return
             finer = FINER
             if tries == 1:
-                finer = max(1.0, (ENOUGH_ROWS / max(1, len(table.windows))) ** (1 / POWER))
-            cell_s /= finer
+                finer = max(LITTLE, (ENOUGH_ROWS / max(1, len(table.windows))) ** (1 / POWER))
+            cell_s = max(cell_s / finer, finest_s)
 
     def _table(self, cell_s: float) -> IdealTable | None:
         period_s = self._bracket.period_s
@@ -137,27 +141,28 @@ class TableSearch:
         low_s, high_s = bracket.bound_s, bracket.period_s
         step_s = near * (high_s - low_s)
         close = max(ALONG, (1 - low_s / high_s) / PART)
+        few = len(table.windows) <= self._few_rows
+        search = self._over(table, np.arange(len(table.windows))) if few else None
         trials = TRIALS
         while trials > 0 and low_s < high_s * (1 - close) and not bracket.done:
             trial_s = min(low_s + step_s, (low_s + high_s) / 2)
-            search = self._search(table, trial_s)
+            if not few:
+                search = self._over_passed(table, trial_s)
             if search is not None and search.keeps(trial_s):
                 bracket.take(search)
-                search.search(search.period_s, low_s, close)
+                search.search(min(search.period_s, trial_s), low_s, close)
                 bracket.take(search)
                 return
             low_s = trial_s
-            if search is not None:
-                trials -= 1
+            trials -= search is not None
 
-    def _search(self, table: IdealTable, period_s: float) -> FewestGpus | None:
-        """Return a search over ideals of rows that a plan which keeps the period may be cut at."""
-        rows = np.arange(len(table.windows))
-        if len(rows) > FEW_ROWS:
-            slack = self._walk(table.found, period_s).slack_s()
-            if slack is None:
-                return None
-            rows = self._spread(table.found, slack)
+    def _over_passed(self, table: IdealTable, period_s: float) -> FewestGpus | None:
+        """Return a search over ideals that walks pass; ``None`` if no walk reaches the end."""
+        slack = self._walk(table.found, period_s).slack_s()
+        return None if slack is None else self._over(table, self._spread(table.found, slack))
+
+    def _over(self, table: IdealTable, rows: Indices) -> FewestGpus:
+        """Return a search over the ideals of rows and the cuts of the best plan."""
         problem, stages = self._bracket.problem, self._bracket.stages
         members = self._graph.layers(table.members(rows))
         if stages is not None:
@@ -175,12 +180,10 @@ class TableSearch:
         slack
             How much more work than needed a walk can have done there; negative where none passes.
         """
-        rows = np.flatnonzero(slack >= 0)
-        gpus = self._costs.gpus
-        most = MOST_ROWS * (math.sqrt(gpus) if gpus <= MANY_GPUS else 1)
+        rows, most = np.flatnonzero(slack >= 0), self._most_rows
         asked = self._costs.asked(ideals.cut_bytes[rows], self._bracket.period_s)
         steps = most
-        while len(rows) > most:
+        while len(rows) > most and steps >= 1:
             place = np.floor(ideals.least_s[rows] * (steps / self._total_s) + self._random.random())
             order = np.lexsort((-slack[rows], asked, place))
             first = np.diff(place[order], prepend=-1) != 0

@@ -1,4 +1,4 @@
-"""Rounds: every plan's processes run all the time, and wait until it is their turn.
+"""Turns: every plan's processes run all the time, and wait until it is their turn.
 
 Starting torchrun takes longer than a turn. So each plan is started once, and its data holds it
 back at the first step of every turn until a file says that it may go on.
