@@ -26,8 +26,9 @@ ENOUGH_ROWS, POWER = 40_000, 1.75
 """The second table should have so many rows: with cells of half the size, 2**POWER as many."""
 FINER, LITTLE = 2.0, 1.4
 """How many times finer each table after it is, and the second one at least."""
-PARAMETERS = 1.0
-"""Size of a cell in all-reduce seconds, in sizes of a cell in work."""
+PARAMETERS, COARSER, COARSEST = 1.0, 2.0, 8.0
+"""Size of a cell in all-reduce seconds, in sizes of a cell in work; so many times coarser after the
+second table, and where a table would be too large, up to the last: in the end work counts more."""
 ROUGH, CLOSE, STRIDE, MANY = 0.5, 0.1, 4.0, 8.0
 """A bound is looked for until it is known to a part of a cell, roughly where the first table gives
 it. Each period to try lies so many times further above what is known than the one before. While it
@@ -77,11 +78,16 @@ class TableSearch:
             Rows of each table, when it has told what it tells.
         """
         settings = self._bracket.settings
-        cell_s = COARSE * self._bracket.period_s
+        cell_s, parameters = COARSE * self._bracket.period_s, PARAMETERS
         promising = True
         for tries in itertools.count(1) if self._total_s > 0 else ():
             began_s = settings.wall_s
-            table = self._table(cell_s)
+            if tries == 3:
+                parameters *= COARSER
+            table = self._table(cell_s, parameters)
+            while table is None and parameters < COARSEST and not settings.expired:
+                parameters *= COARSER
+                table = self._table(cell_s, parameters)
             if table is None:
                 return
             taken_s = settings.wall_s - began_s
@@ -102,11 +108,11 @@ class TableSearch:
                 finer = max(LITTLE, (ENOUGH_ROWS / max(1, len(table.windows))) ** (1 / POWER))
             cell_s = max(cell_s / finer, finest_s)
 
-    def _table(self, cell_s: float) -> IdealTable | None:
+    def _table(self, cell_s: float, parameters: float) -> IdealTable | None:
         period_s = self._bracket.period_s
         grid = Grid(
             work_s=cell_s,
-            parameter_bytes=PARAMETERS * cell_s / self._costs.sync_s_per_byte,
+            parameter_bytes=parameters * cell_s / self._costs.sync_s_per_byte,
             most_cut_bytes=self._costs.most_cut_bytes(period_s),
         )
         settings = self._bracket.settings
