@@ -368,6 +368,16 @@ def test_the_walk_leaves_stages_of_one_replica(problem, period_s):
     assert search.stages[0].replica_count == 1
 
 
+def test_what_a_refused_period_left_out_comes_back_for_a_longer_one(monkeypatch):
+    problem = like_gpus(4, [1.0] * 40, 1e3, 1e9)
+    space = family(problem.instance, all_ideals(problem.instance).members)
+    monkeypatch.setattr(fewest_gpus, "FEW_IDEALS", 0)
+    search = FewestGpus(problem, space, Settings().started())
+    assert search.keeps(9.9e-3) is False
+    monkeypatch.setattr(reachable_pairs, "DENSE", 0.0)  # now all pairs are taken
+    assert search.keeps(10.0001e-3) is True
+
+
 def test_a_refusal_among_some_pairs_proves_nothing():
     problem = like_gpus(4, [1.0] * 40, 1e3, 1e9)
     space = family(problem.instance, all_ideals(problem.instance).members)

@@ -170,6 +170,7 @@ class FewestGpus:
         ideals = np.arange(len(self.space), dtype=np.int32)
         self._first = np.repeat(ideals, [len(x) for x in larger])
         self._last = np.concatenate(larger)
+        self._before = np.zeros(len(self.space))
         self._paired_s = float("inf")
 
     def _keep(self, period_s: float) -> tuple[tuple[Stage, ...], Floats] | None:
