@@ -317,34 +317,39 @@ def test_a_family_of_all_ideals_decides_like_all_ideals(data):
         assert search.keeps(expected_s * (1 - 1e-6)) is False
 
 
-def part_of_all_ideals(data, problem: Problem) -> CutSpace:
+def family_and_periods(data, cost_model) -> tuple[Problem, CutSpace, list[float]] | None:
+    """A problem, some of its ideals, and periods near its best one; ``None`` if there is none."""
+    problem = flat_problem(data, cost_model)
+    expected_s = best_period_s(problem) if problem is not None else None
+    if problem is None or expected_s is None or expected_s < 1e-9:
+        return None
     ideals = all_ideals(problem.instance).members
     kept = data.draw(st.lists(st.booleans(), min_size=len(ideals), max_size=len(ideals)))
-    return family(problem.instance, ideals[np.array(kept)])
+    factors = data.draw(st.lists(st.floats(0.9, 4.0), min_size=2, max_size=6))
+    space = family(problem.instance, ideals[np.array(kept)])
+    return problem, space, [expected_s * x for x in factors]
 
 
 @pytest.mark.parametrize("cost_model", FLAT)
 @QUICK
 @given(st.data())
 def test_pairs_that_the_walk_leaves_decide_like_all_pairs(cost_model, data):
-    problem = flat_problem(data, cost_model)
-    expected_s = best_period_s(problem) if problem is not None else None
-    if problem is None or expected_s is None or expected_s < 1e-9:
+    drawn = family_and_periods(data, cost_model)
+    if drawn is None:
         return
-    space = part_of_all_ideals(data, problem)
-    factors = data.draw(st.lists(st.floats(0.9, 4.0), min_size=2, max_size=6))
+    problem, space, periods_s = drawn
     among_all = [
-        FewestGpus(problem, space, Settings().started()).keeps(expected_s * x) for x in factors
+        FewestGpus(problem, space, Settings().started()).keeps(period_s) for period_s in periods_s
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fewest_gpus, "FEW_IDEALS", 0)
         patch.setattr(reachable_pairs, "AT_ONCE", data.draw(st.sampled_from([1, 3, 1000])))
         patch.setattr(reachable_pairs, "DENSE", data.draw(st.sampled_from([0.0, 0.1, 1.0])))
         search = FewestGpus(problem, space, Settings().started())
-        assert [search.keeps(expected_s * x) for x in factors] == among_all
+        assert [search.keeps(period_s) for period_s in periods_s] == among_all
         thinned = FewestGpus(problem, space, Settings().started(), most_pairs=4)
-        for x, possible in zip(factors, among_all, strict=True):
-            assert possible or not thinned.keeps(expected_s * x)
+        for period_s, possible in zip(periods_s, among_all, strict=True):
+            assert possible or not thinned.keeps(period_s)
 
 
 @pytest.mark.parametrize(
@@ -397,22 +402,20 @@ def test_a_refusal_among_some_pairs_proves_nothing():
 @QUICK
 @given(st.data())
 def test_what_a_kept_period_leaves_out_decides_no_shorter_one(cost_model, data):
-    problem = flat_problem(data, cost_model)
-    expected_s = best_period_s(problem) if problem is not None else None
-    if problem is None or expected_s is None or expected_s < 1e-9:
+    drawn = family_and_periods(data, cost_model)
+    if drawn is None:
         return
-    space = part_of_all_ideals(data, problem)
-    factors = data.draw(st.lists(st.floats(0.9, 4.0), min_size=2, max_size=6))
+    problem, space, periods_s = drawn
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fewest_gpus, "FEW_PAIRS", 0)
         patch.setattr(fewest_gpus, "FEW_IDEALS", data.draw(st.sampled_from([0, 1000])))
         search = FewestGpus(problem, space, Settings().started())
         patch.setattr(fewest_gpus, "AT_ONCE", data.draw(st.sampled_from([1, 5, 1000])))
-        found = [search.keeps(expected_s * x) for x in sorted(factors, reverse=True)]
-        again = [search.keeps(expected_s * x) for x in sorted(factors, reverse=True)]
+        found = [search.keeps(x) for x in sorted(periods_s, reverse=True)]
+        again = [search.keeps(x) for x in sorted(periods_s, reverse=True)]
     fresh = [
-        FewestGpus(problem, space, Settings().started()).keeps(expected_s * x)
-        for x in sorted(factors, reverse=True)
+        FewestGpus(problem, space, Settings().started()).keeps(x)
+        for x in sorted(periods_s, reverse=True)
     ]
     assert found == again == fresh
     narrowed = set(zip(search._first.tolist(), search._last.tolist(), strict=True))

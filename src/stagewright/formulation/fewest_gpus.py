@@ -23,7 +23,7 @@ from stagewright.formulation.assemble import with_inputs
 from stagewright.formulation.cut_space import CutSpace
 from stagewright.formulation.flat_costs import SLACK, FlatCosts
 from stagewright.formulation.problem import Problem, Settings
-from stagewright.formulation.reachable_pairs import reachable_pairs
+from stagewright.formulation.reachable_pairs import all_pairs, reachable_pairs
 from stagewright.model.costs import SparsePipe
 from stagewright.model.evaluate import evaluate
 from stagewright.model.plan import Plan, Stage
@@ -161,17 +161,10 @@ class FewestGpus:
         found = None
         if self._sparse:
             found = reachable_pairs(self.space, self._time, self._costs, period_s, self.most_pairs)
-        if found is not None:
-            self._first, self._last, self._before = found.first, found.last, found.before
-            self._thinned = found.thinned
-            self._paired_s = period_s
-            return
-        larger = [self.space.larger(i).astype(np.int32) for i in range(len(self.space))]
-        ideals = np.arange(len(self.space), dtype=np.int32)
-        self._first = np.repeat(ideals, [len(x) for x in larger])
-        self._last = np.concatenate(larger)
-        self._before = np.zeros(len(self.space))
-        self._paired_s = float("inf")
+        self._paired_s = float("inf") if found is None else period_s
+        found = found or all_pairs(self.space)
+        self._first, self._last, self._before = found.first, found.last, found.before
+        self._thinned = found.thinned
 
     def _keep(self, period_s: float) -> tuple[tuple[Stage, ...], Floats] | None:
         """Return stages that keep ``period_s`` on the GPUs there are, or ``None``.

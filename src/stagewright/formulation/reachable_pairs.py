@@ -115,6 +115,13 @@ def reachable_pairs(
     )
 
 
+def all_pairs(space: CutSpace) -> ReachablePairs:
+    """Return all pairs, of which nothing is known; there can be 1e8."""
+    larger = [space.larger(i).astype(np.int32) for i in range(len(space))]
+    first = np.repeat(np.arange(len(space), dtype=np.int32), [len(x) for x in larger])
+    return ReachablePairs(first, np.concatenate(larger), np.zeros(len(space)), thinned=False)
+
+
 @dataclass(frozen=True)
 class _Figures:
     """Arrays by ideal, the two ends among them.
