@@ -13,6 +13,8 @@ become one row, which knows the exact range of their work and parameters. This i
 programming along a path decomposition (Bodlaender, "Dynamic programming on graphs with bounded
 treewidth", 1988); a depth-first order keeps the frontier of networks built of cells at nine blocks
 or fewer. Once no block of the frontier is inside, an ideal is complete.
+
+Some blocks may be *landmarks*: ideals that do not hold the same of them never share a row.
 """
 
 from __future__ import annotations
@@ -53,6 +55,41 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Landmarks:
+    """Blocks of which each row knows whether its ideals hold them.
+
+    Attributes
+    ----------
+    blocks
+        The first has the lowest bit of the first word.
+    only
+        Sets of landmarks, shape (words, sets): ideals that hold another set may be left out, none
+        other may. All if ``None``.
+    """
+
+    blocks: tuple[int, ...]
+    only: Words | None = None
+
+    @property
+    def words(self) -> int:
+        """How many words hold a bit for each."""
+        return -(-len(self.blocks) // 64)
+
+    def bits(self) -> dict[int, tuple[int, np.uint64]]:
+        """Word and bit of each block."""
+        return {v: (i // 64, np.uint64(1 << i % 64)) for i, v in enumerate(self.blocks)}
+
+
+def hashed(marks: Words) -> Words:
+    """Mix the words of each column into one."""
+    mixed = np.zeros(marks.shape[1], np.uint64)
+    for word in marks:
+        mixed = (mixed ^ word) * MIX[1]
+        mixed ^= mixed >> np.uint64(29)
+    return mixed
+
+
+@dataclass(frozen=True)
 class _Decided:
     """Rows that took a block in: they are numbered from ``first``; ``parents`` they came from."""
 
@@ -71,10 +108,13 @@ class IdealTable:
         Each row's range of work and of parameters, and its fewest bytes.
     found
         The same of the one ideal of each row that :meth:`members` returns.
+    marks
+        Which landmarks the ideals of each row hold: a bit for each, in words; shape (words, rows).
     """
 
     windows: Windows
     found: Windows
+    marks: Words
     _last: Indices
     _history: tuple[_Decided, ...]
     _blocks: int
@@ -106,15 +146,19 @@ class _Rows:
         partial ideal with so few; shape (7, rows).
     last
         Number of the decision that made that one; no two rows have the same.
+    marks
+        Which landmarks are inside, shape (words, rows).
     """
 
     state: Words
     figures: Floats
     last: Indices
+    marks: Words
 
     @staticmethod
-    def start() -> _Rows:
-        return _Rows(np.zeros(1, np.uint64), np.zeros((7, 1)), np.zeros(1, np.int64))
+    def start(words: int) -> _Rows:
+        figures, marks = np.zeros((7, 1)), np.zeros((words, 1), np.uint64)
+        return _Rows(np.zeros(1, np.uint64), figures, np.zeros(1, np.int64), marks)
 
     def __len__(self) -> int:
         return len(self.state)
@@ -122,7 +166,8 @@ class _Rows:
     def take(self, index: Bools | Indices) -> _Rows:
         if index.dtype == np.bool_:
             index = np.flatnonzero(index)
-        return _Rows(self.state[index], self.figures.take(index, axis=1), self.last[index])
+        figures, marks = self.figures.take(index, axis=1), self.marks.take(index, axis=1)
+        return _Rows(self.state[index], figures, self.last[index], marks)
 
     @staticmethod
     def concatenate(parts: list[_Rows]) -> _Rows:
@@ -130,12 +175,13 @@ class _Rows:
             np.concatenate([x.state for x in parts]),
             np.concatenate([x.figures for x in parts], axis=1),
             np.concatenate([x.last for x in parts]),
+            np.concatenate([x.marks for x in parts], axis=1),
         )
 
     def merged(self, grid: Grid) -> _Rows:
-        """One row for those of equal state in the same cell.
+        """One row for those of equal state and landmarks in the same cell.
 
-        Rows are brought together by a hash of the three, which sorts several times as fast as
+        Rows are brought together by a hash of these, which sorts several times as fast as
         they do. Where hashes of different cells are equal, some rows stay apart: one more than
         needed, and none wrong.
         """
@@ -143,10 +189,10 @@ class _Rows:
         work = np.floor((least_s + most_s) / (2 * grid.work_s)).astype(np.uint64)
         held = np.floor((least_bytes + most_bytes) / (2 * grid.parameter_bytes))
         cell = work * MIX[0] + held.astype(np.uint64)
-        order = np.argsort((self.state ^ (cell * MIX[1])) * MIX[2])
-        state, cell = self.state[order], cell[order]
+        order = np.argsort((self.state ^ (cell * MIX[1]) ^ hashed(self.marks)) * MIX[2])
+        columns = np.vstack([self.state, cell, self.marks])[:, order]
         changes = np.ones(len(order), dtype=bool)
-        changes[1:] = (state[1:] != state[:-1]) | (cell[1:] != cell[:-1])
+        changes[1:] = (columns[:, 1:] != columns[:, :-1]).any(axis=0)
         begins = np.flatnonzero(changes)
         counts = np.diff(begins, append=len(order))
         cut_bytes = cut_bytes[order]
@@ -163,7 +209,7 @@ class _Rows:
         np.maximum.reduceat(most_bytes[order], begins, out=figures[MOST_BYTES])
         figures[CUT_BYTES] = fewest
         figures[FOUND_S], figures[FOUND_BYTES] = found_s[found], found_bytes[found]
-        return _Rows(state[begins], figures, first)
+        return _Rows(columns[0, begins], figures, first, columns[2:, begins])
 
 
 def tabulate(
@@ -172,6 +218,7 @@ def tabulate(
     grid: Grid,
     expired: Callable[[], bool],
     leaving: Floats | None = None,
+    landmarks: Landmarks | None = None,
 ) -> IdealTable | None:
     """Return the table of a graph whose blocks take ``time_s``.
 
@@ -179,6 +226,8 @@ def tabulate(
     ----------
     leaving
         Bytes that leave an ideal as soon as it has a block, beside those of the graph's tensors.
+    landmarks
+        None where not given.
 
     Returns
     -------
@@ -186,7 +235,7 @@ def tabulate(
         ``None`` if time is over, or the graph is too wide for a table on this grid.
     """
     try:
-        return _Sweep(graph, time_s, grid, leaving).run(expired)
+        return _Sweep(graph, time_s, grid, leaving, landmarks or Landmarks(())).run(expired)
     except _TooWide:
         return None
 
@@ -199,9 +248,16 @@ class _Sweep:
     """Decides block by block; a state has one bit for each block and tensor at the frontier."""
 
     def __init__(
-        self, graph: ReducedGraph, time_s: Floats, grid: Grid, leaving: Floats | None
+        self,
+        graph: ReducedGraph,
+        time_s: Floats,
+        grid: Grid,
+        leaving: Floats | None,
+        landmarks: Landmarks,
     ) -> None:
         size = len(graph)
+        self._landmarks, self._marks = landmarks, landmarks.bits()
+        self._marked = np.zeros((landmarks.words, 1), np.uint64)
         self._leaving = np.zeros(size) if leaving is None else leaving
         self._graph, self._time, self._grid = graph, time_s, grid
         self._producers: list[list[int]] = [[] for _ in range(size)]
@@ -223,7 +279,7 @@ class _Sweep:
         self._decisions = 1
 
     def run(self, expired: Callable[[], bool]) -> IdealTable | None:
-        rows = _Rows.start()
+        rows = _Rows.start(self._landmarks.words)
         complete: list[_Rows] = []
         after_merge = 1
         sources = sum(not producers for producers in self._producers)
@@ -247,7 +303,8 @@ class _Sweep:
         least_s, most_s, least_bytes, most_bytes, cut_bytes, found_s, found_bytes = found.figures
         windows = Windows(least_s, most_s, least_bytes, most_bytes, cut_bytes)
         exact = Windows(found_s, found_s, found_bytes, found_bytes, cut_bytes)
-        return IdealTable(windows, exact, found.last, tuple(self._history), len(self._graph))
+        blocks = len(self._graph)
+        return IdealTable(windows, exact, found.marks, found.last, tuple(self._history), blocks)
 
     def _decide(self, rows: _Rows, v: int) -> _Rows:
         """Every row without block ``v``, and with it where its producers are inside."""
@@ -264,21 +321,27 @@ class _Sweep:
         self._history.append(_Decided(v, self._decisions, inner.last.astype(np.int32)))
         held, made_s = float(self._graph.parameter_bytes[v]), float(self._time[v])
         added = np.array([made_s, made_s, held, held, self._leaving[v], made_s, held])
-        inner = _Rows(
-            state,
-            inner.figures + added[:, None],
-            np.arange(self._decisions, self._decisions + len(inner)),
-        )
+        last = np.arange(self._decisions, self._decisions + len(inner))
         self._decisions += len(inner)
+        marks = inner.marks
+        if v in self._marks:
+            word, bit = self._marks[v]
+            marks = marks.copy()
+            marks[word] |= bit
+            self._marked[word] |= bit
+        inner = _Rows(state, inner.figures + added[:, None], last, marks)
         rows = _Rows.concatenate([outer, self._useful(inner)])
+        if v in self._marks and self._landmarks.only is not None:
+            wanted = hashed(self._landmarks.only & self._marked)
+            rows = rows.take(np.isin(hashed(rows.marks), wanted))
         forgotten = self._mask(self._retired(v))
-        return _Rows(rows.state & ~forgotten, rows.figures, rows.last)
+        return _Rows(rows.state & ~forgotten, rows.figures, rows.last, rows.marks)
 
     def _left_out(self, rows: _Rows, v: int) -> _Rows:
         """Rows without block ``v``: what it reads from inside leaves the ideal."""
         state = rows.state | SOME_OUTSIDE
         if not self._read[v]:
-            return _Rows(state, rows.figures, rows.last)
+            return _Rows(state, rows.figures, rows.last, rows.marks)
         figures = rows.figures.copy()
         cut_bytes = figures[CUT_BYTES]
         for i in self._read[v]:
@@ -289,7 +352,7 @@ class _Sweep:
                 inside &= (state & leaves) == 0
                 state[inside] |= leaves
             cut_bytes[inside] += tensor.n_bytes
-        return self._useful(_Rows(state, figures, rows.last))
+        return self._useful(_Rows(state, figures, rows.last, rows.marks))
 
     def _useful(self, rows: _Rows) -> _Rows:
         """Rows that no more bytes leave already than a useful cut has."""

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stagewright.formulation.box_bound import Walk, Windows
 from stagewright.formulation.bracket import Bracket
-from stagewright.formulation.cut_space import cuts_of, family
 from stagewright.formulation.fewest_gpus import MANY_GPUS, FewestGpus
 from stagewright.formulation.flat_costs import FlatCosts
 from stagewright.formulation.ideal_table import Grid, IdealTable, tabulate
 from stagewright.formulation.reduced_graph import ReducedGraph
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
+from stagewright.formulation.table_plans import MOST_ROWS, TablePlans
 
 COARSE, FINE = 0.04, 0.001
 """Sizes of a cell in work, as parts of the period: of the first table, and of the last."""
@@ -40,11 +35,6 @@ TINY = 4_000
 """A first table of so few rows may refute nothing where a finer one does."""
 FEW_ROWS = 8_000
 """Ideals are taken from all rows if there are no more, else from those that walks pass."""
-MOST_ROWS = 2_500
-"""From so many at most; times the root of the GPUs, of which more leave fewer rows a stage apart,
-where pairs are sorted out by the walk."""
-MOST_PAIRS = 4_000_000
-"""So many pairs of rows are looked at at once; more are thinned."""
 ALONG, PART = 2e-4, 16
 """Ideals are searched until the best plan over them is known to a part of the gap, or to ALONG."""
 LONGER = 2.5
@@ -65,9 +55,8 @@ class TableSearch:
         self._total_s = float(self._time.sum())
         self._total_bytes = float(graph.parameter_bytes.sum())
         sorts_pairs_out = self._costs.gpus <= MANY_GPUS
-        self._most_rows = MOST_ROWS * (math.sqrt(self._costs.gpus) if sorts_pairs_out else 1)
         self._few_rows = FEW_ROWS if sorts_pairs_out else MOST_ROWS
-        self._random = np.random.default_rng(bracket.settings.seed)
+        self._plans = TablePlans(bracket, graph, self._total_s)
 
     def rounds(self) -> Iterator[int]:
         """Go on until a finer table would take longer than there is time, or is too large.
@@ -148,7 +137,7 @@ class TableSearch:
         step_s = near * (high_s - low_s)
         close = max(ALONG, (1 - low_s / high_s) / PART)
         few = len(table.windows) <= self._few_rows
-        search = self._over(table, np.arange(len(table.windows))) if few else None
+        search = self._plans.over(table, np.arange(len(table.windows))) if few else None
         trials = TRIALS
         while trials > 0 and low_s < high_s * (1 - close) and not bracket.done:
             trial_s = min(low_s + step_s, (low_s + high_s) / 2)
@@ -165,35 +154,4 @@ class TableSearch:
     def _over_passed(self, table: IdealTable, period_s: float) -> FewestGpus | None:
         """Return a search over ideals that walks pass; ``None`` if no walk reaches the end."""
         slack = self._walk(table.found, period_s).slack_s()
-        return None if slack is None else self._over(table, self._spread(table.found, slack))
-
-    def _over(self, table: IdealTable, rows: Indices) -> FewestGpus:
-        """Return a search over the ideals of rows and the cuts of the best plan."""
-        problem, stages = self._bracket.problem, self._bracket.stages
-        members = self._graph.layers(table.members(rows))
-        if stages is not None:
-            members = np.concatenate([members, cuts_of(problem.instance, stages)])
-        ideals = family(problem.instance, members)
-        return FewestGpus(problem, ideals, self._bracket.settings, MOST_PAIRS)
-
-    def _spread(self, ideals: Windows, slack: Floats) -> Indices:
-        """Choose rows that walks pass; of too many, the ones with the most room in steps of work.
-
-        Parameters
-        ----------
-        ideals
-            One of each row.
-        slack
-            How much more work than needed a walk can have done there; negative where none passes.
-        """
-        rows, most = np.flatnonzero(slack >= 0), self._most_rows
-        asked = self._costs.asked(ideals.cut_bytes[rows], self._bracket.period_s)
-        steps = most
-        while len(rows) > most and steps >= 1:
-            place = np.floor(ideals.least_s[rows] * (steps / self._total_s) + self._random.random())
-            order = np.lexsort((-slack[rows], asked, place))
-            first = np.diff(place[order], prepend=-1) != 0
-            first |= np.diff(asked[order], prepend=-1) != 0
-            rows, asked = rows[order[first]], asked[order[first]]
-            steps /= 2
-        return rows
+        return None if slack is None else self._plans.over_passed(table, slack)
