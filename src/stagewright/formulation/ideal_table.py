@@ -63,12 +63,15 @@ class Landmarks:
     blocks
         The first has the lowest bit of the first word.
     only
-        Sets of landmarks, shape (words, sets): ideals that hold another set may be left out, none
-        other may. All if ``None``.
+        Sets of the first landmarks, shape (words, sets): ideals that hold another set of these may
+        be left out, none other may. All if ``None``.
+    first
+        How many landmarks these are.
     """
 
     blocks: tuple[int, ...]
     only: Words | None = None
+    first: int = 0
 
     @property
     def words(self) -> int:
@@ -219,6 +222,7 @@ def tabulate(
     expired: Callable[[], bool],
     leaving: Floats | None = None,
     landmarks: Landmarks | None = None,
+    most_rows: int = MANY_ROWS,
 ) -> IdealTable | None:
     """Return the table of a graph whose blocks take ``time_s``.
 
@@ -228,6 +232,8 @@ def tabulate(
         Bytes that leave an ideal as soon as it has a block, beside those of the graph's tensors.
     landmarks
         None where not given.
+    most_rows
+        Give up once a merge leaves more.
 
     Returns
     -------
@@ -235,7 +241,9 @@ def tabulate(
         ``None`` if time is over, or the graph is too wide for a table on this grid.
     """
     try:
-        return _Sweep(graph, time_s, grid, leaving, landmarks or Landmarks(())).run(expired)
+        return _Sweep(graph, time_s, grid, leaving, landmarks or Landmarks(())).run(
+            expired, most_rows
+        )
     except _TooWide:
         return None
 
@@ -278,7 +286,7 @@ class _Sweep:
         self._history: list[_Decided] = []
         self._decisions = 1
 
-    def run(self, expired: Callable[[], bool]) -> IdealTable | None:
+    def run(self, expired: Callable[[], bool], most_rows: int) -> IdealTable | None:
         rows = _Rows.start(self._landmarks.words)
         complete: list[_Rows] = []
         after_merge = 1
@@ -294,7 +302,7 @@ class _Sweep:
             if len(rows) > GROWTH * after_merge + FEW_ROWS:
                 rows = rows.merged(self._grid)
                 after_merge = len(rows)
-                large = after_merge > MANY_ROWS or self._decisions > MANY_DECISIONS
+                large = after_merge > most_rows or self._decisions > MANY_DECISIONS
                 if large or expired():
                     return None
         found = _Rows.concatenate(complete)
@@ -328,12 +336,14 @@ class _Sweep:
             word, bit = self._marks[v]
             marks = marks.copy()
             marks[word] |= bit
-            self._marked[word] |= bit
+            if v in self._landmarks.blocks[: self._landmarks.first]:
+                self._marked[word] |= bit
         inner = _Rows(state, inner.figures + added[:, None], last, marks)
         rows = _Rows.concatenate([outer, self._useful(inner)])
         if v in self._marks and self._landmarks.only is not None:
-            wanted = hashed(self._landmarks.only & self._marked)
-            rows = rows.take(np.isin(hashed(rows.marks), wanted))
+            marked = self._marked[: len(self._landmarks.only)]
+            wanted = hashed(self._landmarks.only & marked)
+            rows = rows.take(np.isin(hashed(rows.marks[: len(marked)] & marked), wanted))
         forgotten = self._mask(self._retired(v))
         return _Rows(rows.state & ~forgotten, rows.figures, rows.last, rows.marks)
 

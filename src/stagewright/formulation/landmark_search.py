@@ -2,8 +2,8 @@
 
 The blocks with the heaviest loads are landmarks. A coarse table keeps apart ideals that do not
 hold the same of them, and the walk over it only goes from ideals to ideals that hold more of them
-(:mod:`nested_walk`). At a period that some walk keeps, walks mostly pass few of the sets of
-landmarks; a table of the ideals that hold those is made fine, and decides.
+(:mod:`nested_walk`). At a period that some walk keeps, walks mostly pass few sets of landmarks; a
+table of the ideals that hold those is finer, has more landmarks, and refutes more.
 """
 
 from __future__ import annotations
@@ -16,42 +16,56 @@ from numpy.typing import NDArray
 from stagewright.formulation.box_bound import Walk
 from stagewright.formulation.bracket import Bracket
 from stagewright.formulation.flat_costs import FlatCosts
-from stagewright.formulation.ideal_table import Grid, IdealTable, Landmarks, tabulate
-from stagewright.formulation.landmark_lattice import Lattice
+from stagewright.formulation.ideal_table import MANY_ROWS, Grid, IdealTable, Landmarks, tabulate
+from stagewright.formulation.landmark_sets import LandmarkSets
 from stagewright.formulation.nested_walk import Load, NestedWindows, passed
 from stagewright.formulation.reduced_graph import ReducedGraph
 from stagewright.formulation.table_plans import TablePlans
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
+Words = NDArray[np.uint64]
 
-HEAVY = (0.15, 0.3, 0.6)
-"""Landmarks have such a part of the period as load, the first of these that leaves few enough."""
-MOST_SETS = 250_000
-CELL, FINE_CELL, KNOWN_CELL = 0.2, 0.01, 0.02
-"""Sizes of a cell in load, as parts of the period: of the coarse table, of fine ones, and of the
-one that tells first how many GPUs are needed."""
+HEAVY = (0.6, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1)
+"""Landmarks have such a part of the period as load, the last of these that leaves few rows."""
+LIGHTER = 0.5
+"""Landmarks of the next finer table have so many times the least load, if it stays small."""
+COARSE_ROWS, FINE_ROWS, MOST_SETS = 60_000, 150_000, 2500
+"""Rows of the coarse table and of finer ones, and sets of landmarks, at most."""
+CELL, FINE_CELL, KNOWN_CELL = 0.06, 0.01, 0.02
+"""Sizes of a cell in load, as parts of the period: of the coarse table, of a fine one where walks
+pass few windows, and of the one that tells first how many GPUs are needed."""
 PARAMETERS = 1.0
 """Size of a cell in all-reduce seconds, in sizes of a cell in load."""
-FEW_WINDOWS, MANY_SETS = 2000, 10_000
-"""Fine tables are made of so many sets of landmarks at most, and less fine where walks pass more
-than a few windows of them."""
-FINER, FINEST_CELL = 4.0, 3e-4
-"""Each fine table has cells so many times smaller than the one before."""
+FEW_WINDOWS = 1000
+"""A fine table is less fine where walks pass more windows of the coarse one."""
+FINER, DEEPEST = 4.0, 4
+"""Cells are so many times smaller in the next finer table, so many times."""
 FIRST, STEP = 0.8, 0.5
 """Where periods to try lie between the bound and the least that was not refuted: with the coarse
-table, and with a fine one."""
-CLOSE = 5e-4
+table, and with a finer one."""
+CLOSE = 1e-3
 """Part of the period to which the bound is looked for."""
 
 
 @dataclass(frozen=True)
-class _Marked:
-    """The coarse table's windows, and the lattices of their landmarks from both ends."""
+class _Level:
+    """Windows of a table, with the sets of their landmarks seen from both ends.
 
+    Attributes
+    ----------
+    heavy
+        Least load of a landmark, as a part of the period.
+    cell
+        Size of the table's cells.
+    """
+
+    heavy: float
+    cell: float
     landmarks: tuple[int, ...]
+    table: IdealTable
     nested: NestedWindows
-    mirror: Lattice
+    mirror: LandmarkSets
 
 
 class LandmarkSearch:
@@ -70,17 +84,48 @@ class LandmarkSearch:
     def run(self) -> None:
         """Try periods until one can be neither refuted nor kept."""
         bracket = self._bracket
-        marked = self._mark()
-        high_s = bracket.period_s
-        while marked is not None and not self._closed(high_s):
-            trial_s = bracket.bound_s + FIRST * (high_s - bracket.bound_s)
-            found = self._passed(marked, marked.nested, trial_s)
+        coarse = self._coarse()
+        while coarse is not None and not self._closed(bracket.period_s):
+            trial_s = bracket.bound_s + FIRST * (bracket.period_s - bracket.bound_s)
+            found = self._passed(coarse, coarse.nested, trial_s)
             if found is None:
                 bracket.refute(trial_s)
                 continue
-            high_s = trial_s
-            if len(np.unique(found[1].sets)) <= MANY_SETS and self._finely(marked, *found, high_s):
-                high_s = bracket.period_s
+            cell = min(FINE_CELL * max(1.0, len(found[1]) / FEW_WINDOWS), CELL / 2)
+            self._narrow(coarse, found[1], trial_s, cell, 1)
+            if bracket.bound_s < trial_s:
+                return
+
+    def _narrow(
+        self, level: _Level, windows: NestedWindows, period_s: float, cell: float, depth: int
+    ) -> None:
+        """Refute a period, or what is shorter, where walks only pass some windows at it."""
+        bracket = self._bracket
+        finer = self._finer(level, windows, period_s, cell)
+        if finer is None:
+            return
+        kept: list[tuple[float, NestedWindows]] = []
+        nested, trial_s = finer.nested, period_s
+        while not self._expired():
+            found = self._passed(finer, nested, trial_s)
+            if found is not None and self._expired():
+                return
+            if found is None:
+                bracket.refute(trial_s)
+            else:
+                slack_s, nested = found
+                kept.append((trial_s, nested))
+                if len(kept) == 1:
+                    self._plan(finer.table, slack_s, nested)
+            if not kept or self._closed(kept[-1][0]):
+                break
+            trial_s = bracket.bound_s + STEP * (kept[-1][0] - bracket.bound_s)
+        # The shortest period is the easiest to refute.
+        for high_s, nested in reversed(kept):
+            if high_s > bracket.bound_s and depth < DEEPEST:
+                self._narrow(finer, nested, high_s, cell / FINER, depth + 1)
+            if high_s > bracket.bound_s or bracket.done:
+                return
 
     def _closed(self, high_s: float) -> bool:
         """Whether nothing is left to try below a period."""
@@ -90,9 +135,9 @@ class LandmarkSearch:
         return self._bracket.settings.expired
 
     def _passed(
-        self, marked: _Marked, nested: NestedWindows, period_s: float
+        self, level: _Level, nested: NestedWindows, period_s: float
     ) -> tuple[Floats, NestedWindows] | None:
-        return passed(nested, marked.mirror, self._costs, period_s, self._expired)
+        return passed(nested, level.mirror, self._costs, period_s, self._expired)
 
     def _typical_share(self) -> float:
         """C of the load: (m-1)/m by parameters, of stages with more than one replica."""
@@ -100,7 +145,7 @@ class LandmarkSearch:
         instance = problem.instance
         held = dict(zip(instance.nodes, instance.parameter_bytes.tolist(), strict=True))
         shares = [
-            (sum(held[v] for v in stage.nodes), 1 - 1 / stage.replica_count)
+            (sum(held.get(v, 0.0) for v in stage.nodes), 1 - 1 / stage.replica_count)
             for stage in stages or ()
             if stage.replica_count > 1
         ]
@@ -108,97 +153,89 @@ class LandmarkSearch:
         return sum(weight * share for weight, share in shares) / total if total > 0 else 0.0
 
     def _table(
-        self, time_s: Floats, cell: float, landmarks: Landmarks | None, most_cut_bytes: float
+        self, time_s: Floats, cell: float, landmarks: Landmarks | None, most_rows: int
     ) -> IdealTable | None:
         cell_s = cell * self._bracket.period_s
         byte_s = self._costs.sync_s_per_byte
         parameters = PARAMETERS * cell_s / byte_s if byte_s > 0 else self._load.total_bytes + 1
-        grid = Grid(cell_s, parameters, most_cut_bytes)
-        return tabulate(self._graph, time_s, grid, self._expired, landmarks=landmarks)
+        grid = Grid(cell_s, parameters, self._costs.most_cut_bytes(self._bracket.period_s))
+        return tabulate(
+            self._graph, time_s, grid, self._expired, landmarks=landmarks, most_rows=most_rows
+        )
 
-    def _mark(self) -> _Marked | None:
-        """Choose landmarks and make the coarse table; ``None`` if no choice leaves it small."""
+    def _heavy(self, part: float) -> tuple[int, ...]:
         weight_s = self._time + self._costs.sync_s_per_byte * self._held
+        return tuple(np.flatnonzero(weight_s > part * self._bracket.period_s).tolist())
+
+    def _coarse(self) -> _Level | None:
+        """Choose landmarks and make the coarse table; ``None`` if no choice leaves it small."""
+        level: _Level | None = None
         known = self._known()
-        if known is None:
-            return None
-        for heavy in HEAVY:
-            heavy_blocks = np.flatnonzero(weight_s > heavy * self._bracket.period_s)
-            landmarks = tuple(heavy_blocks.tolist())
-            if not landmarks:
-                return None
-            # All ideals, whatever leaves them: from each set of landmarks steps lead to others.
-            table = self._table(self._load_s, CELL, Landmarks(landmarks), np.inf)
+        for heavy in HEAVY if known is not None else ():
+            landmarks = self._heavy(heavy)
+            if not landmarks or (level is not None and landmarks == level.landmarks):
+                continue
+            table = self._table(self._load_s, CELL, Landmarks(landmarks), COARSE_ROWS)
+            if table is None or known is None:
+                break
+            around = known.around(table, self._costs.sync_s_per_byte * self._share)
+            found = self._level(heavy, CELL, landmarks, table, around)
+            if found is None:
+                break
+            level = found
+        return level
+
+    def _finer(
+        self, level: _Level, windows: NestedWindows, period_s: float, cell: float
+    ) -> _Level | None:
+        """Make a table of the ideals in some windows, with more landmarks if it stays small."""
+        only = windows.family.marks[:, np.unique(windows.sets)]
+        heavier = level.heavy * LIGHTER
+        for heavy in (heavier, level.heavy):
+            more = tuple(v for v in self._heavy(heavy) if v not in set(level.landmarks))
+            landmarks = level.landmarks + more
+            if heavy == heavier and not more:
+                continue
+            marks = Landmarks(landmarks, only, len(level.landmarks))
+            table = self._table(self._load_s, cell, marks, FINE_ROWS)
             if table is None:
                 continue
-            lattice = Lattice.of(table.marks, len(landmarks))
-            if len(lattice) <= MOST_SETS:
-                sets = lattice.find(table.marks)
-                before, after = known.around(table, self._costs.sync_s_per_byte * self._share)
-                nested = self._nested(lattice, table, sets, (before, after))
-                return _Marked(landmarks, nested, lattice.mirrored())
+            needs = _needs(windows, table, len(level.landmarks))
+            found = self._level(heavy, cell, landmarks, table, needs)
+            if found is not None:
+                return found
         return None
 
     def _known(self) -> _Known | None:
         """Find how many GPUs are needed before and after so much work."""
-        period_s = self._bracket.period_s
-        most = self._costs.most_cut_bytes(period_s)
-        table = self._table(self._time, KNOWN_CELL, None, most)
+        table = self._table(self._time, KNOWN_CELL, None, MANY_ROWS)
         if table is None:
             return None
         totals = float(self._time.sum()), self._load.total_bytes
-        needs = Walk(table.windows, self._costs, period_s, *totals).needs()
+        needs = Walk(table.windows, self._costs, self._bracket.period_s, *totals).needs()
         return None if needs is None else _Known(table, *needs)
 
-    def _nested(
-        self, lattice: Lattice, table: IdealTable, sets: Indices, known: tuple[Floats, Floats]
-    ) -> NestedWindows:
+    def _level(
+        self,
+        heavy: float,
+        cell: float,
+        landmarks: tuple[int, ...],
+        table: IdealTable,
+        known: tuple[Floats, Floats],
+    ) -> _Level | None:
+        """Sort a table's rows by their sets; ``None`` if there are too many of these."""
+        before, after = known
+        rows = np.flatnonzero(before + after <= self._costs.gpus)
+        marks = table.marks[:, rows]
+        if len(np.unique(marks, axis=1).T) > MOST_SETS:
+            return None
+        family, sets = LandmarkSets.of(marks)
         order = np.argsort(sets, kind="stable")
-        rows = np.arange(len(sets))
-        nested = NestedWindows(lattice, self._load, table.windows, sets, rows, *known).take(order)
-        return nested.take(nested.useful(self._costs.gpus))
-
-    def _finely(
-        self, marked: _Marked, slack_s: Floats, nested: NestedWindows, period_s: float
-    ) -> bool:
-        """Refute a period, or what is shorter, where walks only pass some windows at it.
-
-        Returns whether the period itself is refuted.
-        """
-        bracket, cell = self._bracket, FINE_CELL * max(1.0, len(nested) / FEW_WINDOWS)
-        table: IdealTable | None = None
-        while cell > FINEST_CELL and not bracket.done:
-            finer = self._fine(marked, nested, period_s, min(cell, CELL))
-            if finer is None:
-                break
-            table = finer
-            nested = self._nested(nested.lattice, table, *_needs(nested, table))
-            found = self._passed(marked, nested, period_s)
-            if found is None:
-                bracket.refute(period_s)
-                return True
-            slack_s, nested = found
-            self._plan(table, slack_s, nested)
-            if bracket.period_s < period_s:
-                return False
-            cell /= FINER
-        high_s = period_s
-        while table is not None and not self._closed(high_s):
-            trial_s = bracket.bound_s + STEP * (high_s - bracket.bound_s)
-            found = self._passed(marked, nested, trial_s)
-            if found is None:
-                bracket.refute(trial_s)
-            else:
-                (slack_s, nested), high_s = found, trial_s
-        return False
-
-    def _fine(
-        self, marked: _Marked, nested: NestedWindows, period_s: float, cell: float
-    ) -> IdealTable | None:
-        """Make a table of ideals that hold the landmarks of some windows."""
-        only = Landmarks(marked.landmarks, nested.lattice.marks[:, np.unique(nested.sets)])
-        most = self._costs.most_cut_bytes(period_s)
-        return self._table(self._load_s, cell, only, most)
+        rows = rows[order]
+        windows = table.windows.take(rows)
+        columns = sets[order], rows, before[rows], after[rows]
+        nested = NestedWindows(family, self._load, windows, *columns)
+        return _Level(heavy, cell, landmarks, table, nested, family.mirrored())
 
     def _plan(self, table: IdealTable, slack_s: Floats, nested: NestedWindows) -> None:
         """Look for a plan over ideals that walks pass."""
@@ -210,18 +247,36 @@ class LandmarkSearch:
         bracket.take(search)
 
 
-def _needs(coarse: NestedWindows, table: IdealTable) -> tuple[Indices, tuple[Floats, Floats]]:
-    """Return sets of the rows of a table, and GPUs before and after, as windows know them."""
-    of = coarse.lattice.find(table.marks)
-    begins = np.flatnonzero(np.diff(coarse.sets, prepend=-1))
-    sets = coarse.sets[begins]
-    place = np.minimum(np.searchsorted(sets, of), len(sets) - 1)
-    known = sets[place] == of
-    before, after = (
-        np.where(known, np.minimum.reduceat(x, begins)[place], np.inf)
-        for x in (coarse.before, coarse.after)
-    )
-    return of, (before, after)
+def _needs(windows: NestedWindows, table: IdealTable, landmarks: int) -> tuple[Floats, Floats]:
+    """GPUs before and after the rows of a table, from windows with the first of its landmarks.
+
+    Infinite where no window has ideals of a row.
+    """
+    room_s = windows.load.total_s * 1e-9
+    before, after = np.full((2, len(table.windows)), np.inf)
+    words = windows.family.marks.shape[0]
+    first = np.zeros((words, 1), np.uint64)
+    for i in range(landmarks):
+        first[i // 64] |= np.uint64(1 << i % 64)
+    marks = table.marks[:words] & first
+    loads = table.windows
+    for s, low, high in _runs(windows.sets):
+        held = windows.family.marks[:, [s]]
+        rows = np.flatnonzero((marks == held).all(axis=0))
+        for i in range(low, high):
+            near = loads.least_s[rows] <= windows.windows.most_s[i] + room_s
+            near &= loads.most_s[rows] >= windows.windows.least_s[i] - room_s
+            here = rows[near]
+            before[here] = np.minimum(before[here], windows.before[i])
+            after[here] = np.minimum(after[here], windows.after[i])
+    return before, after
+
+
+def _runs(sets: Indices) -> list[tuple[int, int, int]]:
+    """Each set that occurs, and where its windows begin and end."""
+    begins = np.flatnonzero(np.diff(sets, prepend=-1))
+    ends = np.append(begins[1:], len(sets))
+    return list(zip(sets[begins].tolist(), begins.tolist(), ends.tolist(), strict=True))
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ where c_m is close to c. For each number of replicas, the most that ::
 
     reach(g, v) + s (c_m - c) P(v),    v in any window with the landmarks of v among those of w,
 
-comes to is passed on from set to set along the steps of a :class:`Lattice`: no pair of windows is
-ever looked at. ``P(v)`` and ``P(w)`` are the ends of their ranges that allow most.
+comes to is passed on from set to set along the steps of :class:`LandmarkSets`: no pair of windows
+is ever looked at. ``P(v)`` and ``P(w)`` are the ends of their ranges that allow most.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from stagewright.formulation.box_bound import Windows
 from stagewright.formulation.flat_costs import SLACK, FlatCosts
-from stagewright.formulation.landmark_lattice import Covers, Lattice
+from stagewright.formulation.landmark_sets import LandmarkSets, Steps
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -65,14 +65,14 @@ class NestedWindows:
     windows
         ``least_s`` and ``most_s`` are loads.
     sets
-        Which set of the lattice each belongs to.
+        Which set of the family each belongs to.
     rows
         Of a table that they are from.
     before, after
         Known lower bounds on the GPUs before each window, and after it.
     """
 
-    lattice: Lattice
+    family: LandmarkSets
     load: Load
     windows: Windows
     sets: Indices
@@ -87,7 +87,7 @@ class NestedWindows:
     def take(self, rows: Indices) -> NestedWindows:
         """Return some of the windows, ascending."""
         return NestedWindows(
-            self.lattice,
+            self.family,
             self.load,
             self.windows.take(rows),
             self.sets[rows],
@@ -100,16 +100,16 @@ class NestedWindows:
         """Return the windows that have enough GPUs before and after them."""
         return np.flatnonzero(self.before + self.after <= gpus)
 
-    def mirrored(self, lattice: Lattice) -> NestedWindows:
+    def mirrored(self, family: LandmarkSets) -> NestedWindows:
         """Return the windows as they look from the other end of the pipeline, in reverse order.
 
-        ``lattice`` is the mirrored one.
+        ``family`` is the mirrored one.
         """
         back = np.arange(len(self))[::-1]
         windows = self.windows.mirrored(self.load.total_s, self.load.total_bytes).take(back)
-        sets = len(lattice) - 1 - self.sets[back]
+        sets = len(family) - 1 - self.sets[back]
         columns = self.rows[back], self.after[back], self.before[back]
-        return NestedWindows(lattice, self.load, windows, sets, *columns)
+        return NestedWindows(family, self.load, windows, sets, *columns)
 
 
 @dataclass
@@ -125,18 +125,36 @@ class _Class:
     first
         GPUs that the first column of ``best`` stands for.
     best
-        The most that can be had in a set or any smaller one, shape (sets of a level, GPUs).
+        The most that can be had in a set of one level or any smaller one, shape (sets, GPUs).
+    past
+        ``first`` and ``best`` of the levels before.
     """
 
     fewest: int
     most: int
     extra: float
     first: int = 0
-    best: Floats = field(default_factory=lambda: np.full((1, 0), NOWHERE))
+    best: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    past: list[tuple[int, Floats]] = field(default_factory=list)
 
-    def step(self, covers: Covers) -> None:
-        """Pass on what is known to the sets of the next level."""
-        self.best = covers.largest(self.best)
+    @property
+    def replicas(self) -> range:
+        """Numbers of them."""
+        return range(self.fewest, self.most + 1)
+
+    def step(self, steps: tuple[Steps, ...], sets: int) -> None:
+        """Go to the next level, of so many sets, and pass on to them what is known."""
+        known = [(s, *self.past[s.source]) for s in steps if self.past[s.source][1].shape[1]]
+        self.first = min((first for _, first, _ in known), default=0)
+        columns = max((first + best.shape[1] for _, first, best in known), default=0) - self.first
+        self.best = np.full((sets, columns), NOWHERE)
+        for s, first, best in known:
+            at = slice(first - self.first, first - self.first + best.shape[1])
+            self.best[s.upper, at] = np.maximum(self.best[s.upper, at], s.largest(best))
+
+    def leave(self) -> None:
+        """Remember what is known of a level."""
+        self.past.append((self.first, self.best))
 
     def columns(self, first: int, count: int) -> Floats:
         """Return ``best`` for so many numbers of GPUs from one on."""
@@ -202,7 +220,7 @@ class NestedWalk:
             for low, high in itertools.pairwise([*starts, costs.most + 1])
         ]
         self._starts = [self._may_start(c) for c in self._classes]
-        self._bounds = np.searchsorted(nested.sets, nested.lattice.bounds)
+        self._bounds = np.searchsorted(nested.sets, nested.family.bounds)
         self.reach = list(itertools.takewhile(lambda _: not expired(), self._levels()))
 
     @property
@@ -257,7 +275,7 @@ class NestedWalk:
 
     def _levels(self) -> Iterator[tuple[int, Floats]]:
         nested, gpus = self._nested, self._costs.gpus
-        lattice, bounds = nested.lattice, self._bounds
+        family, bounds = nested.family, self._bounds
         firsts = _by_level(np.minimum, nested.before, bounds, gpus).astype(np.int64)
         lasts = _by_level(np.maximum, gpus - nested.after, bounds, 0).astype(np.int64)
         # Windows of a level and of those after it begin at such a load.
@@ -265,29 +283,30 @@ class NestedWalk:
         nearest = np.minimum.accumulate(nearest[::-1])[::-1] - self._room_s
         for level, (low, high) in enumerate(itertools.pairwise(bounds.tolist())):
             for c in self._classes:
-                if level == 0:
-                    c.first, c.best = 0, np.full((1, 0), NOWHERE)
-                else:
-                    c.step(lattice.covers[level - 1])
-                    if c.extra >= 0:
-                        c.trim(nearest[level] - c.most * self._period)
+                c.step(family.steps[level], int(np.diff(family.bounds)[level]))
+                if c.extra >= 0:
+                    c.trim(nearest[level] - c.most * self._period)
             first = int(firsts[level])
             columns = max(0, int(lasts[level]) - first + 1)
-            yield first, self._reach(slice(low, high), lattice.bounds[level], first, columns)
+            yield first, self._reach(slice(low, high), family.bounds[level], first, columns)
+            for c in self._classes:
+                c.leave()
 
     def finishes(self) -> bool:
         """Whether some walk reaches the end; if not, no plan keeps the period."""
         costs, load = self._costs, self._nested.load
         enough = load.total_s - self._room_s
         for c in self._classes:
-            # After the last level, any window at all.
-            best = c.best.max(axis=0, initial=NOWHERE)
-            starts = c.first + np.arange(len(best))
-            for m in range(c.fewest, c.most + 1):
-                gain = m * self._period - c.extra * load.total_bytes
-                able = starts + m <= costs.gpus
-                if gain >= enough or (best[able] + gain >= enough).any():
-                    return True
+            gains = [m * self._period - c.extra * load.total_bytes for m in c.replicas]
+            if max(gains) >= enough:
+                return True
+            for first, known in c.past:
+                best = known.max(axis=0, initial=NOWHERE)
+                starts = first + np.arange(len(best))
+                for m, gain in zip(c.replicas, gains, strict=True):
+                    able = starts + m <= costs.gpus
+                    if (best[able] + gain >= enough).any():
+                        return True
         return False
 
     def _reach(self, rows: slice, set_: int, first: int, columns: int) -> Floats:
@@ -344,7 +363,7 @@ class NestedWalk:
         least, most = windows.least_s[rows] - self._room_s, windows.most_s[rows]
         for c in self._classes:
             taken = c.extra * (windows.least_bytes if c.extra > 0 else windows.most_bytes)[rows]
-            for m in range(c.fewest, c.most + 1):
+            for m in c.replicas:
                 low = max(first, c.first + m)
                 high = min(first + columns, c.first + c.best.shape[1] + m)
                 if low >= high:
@@ -379,7 +398,7 @@ class NestedWalk:
 
 def passed(
     nested: NestedWindows,
-    mirror: Lattice,
+    mirror: LandmarkSets,
     costs: FlatCosts,
     period_s: float,
     expired: Callable[[], bool],
@@ -392,7 +411,7 @@ def passed(
     Parameters
     ----------
     mirror
-        The mirrored lattice.
+        The mirrored family of sets.
 
     Returns
     -------

@@ -1,0 +1,135 @@
+"""Which landmarks an ideal holds: the sets that occur, and which contains which.
+
+An ideal that contains another holds its landmarks too. What is to be known of all ideals inside
+another, as far as landmarks tell, is passed on from set to set along direct inclusions, with no
+look at any pair of ideals.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Words = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Inclusions between sets of two sizes.
+
+    Attributes
+    ----------
+    source
+        Level of the smaller sets.
+    lower
+        The smaller ones, counted from the first of their level; those of one larger are together.
+    begins
+        Where those of each larger one begin.
+    upper
+        The larger ones, counted from the first of their level.
+    """
+
+    source: int
+    lower: Indices
+    begins: Indices
+    upper: Indices
+
+    @classmethod
+    def of(cls, source: int, lower: Indices, upper: Indices) -> Steps:
+        """Sort inclusions."""
+        order = np.argsort(upper, kind="stable")
+        begins = np.flatnonzero(np.diff(upper[order], prepend=-1))
+        return cls(source, lower[order], begins, upper[order][begins])
+
+    def largest(self, values: Floats) -> Floats:
+        """Return the largest of the values of the smaller sets for each of ``upper``."""
+        counts = np.diff(self.begins, append=len(self.lower))
+        found = values[self.lower[self.begins]]
+        for i in range(1, int(counts.max())):
+            more = np.flatnonzero(counts > i)
+            found[more] = np.maximum(found[more], values[self.lower[self.begins[more] + i]])
+        return found
+
+
+@dataclass(frozen=True)
+class LandmarkSets:
+    """Distinct sets of landmarks, ascending by size.
+
+    Attributes
+    ----------
+    marks
+        A bit for each landmark, shape (words, sets).
+    bounds
+        Where each level begins among the sets, and the end. Sets of a level are of one size.
+    steps
+        For each level, those into its sets.
+    """
+
+    marks: Words
+    bounds: Indices
+    steps: tuple[tuple[Steps, ...], ...]
+
+    @classmethod
+    def of(cls, marks: Words) -> tuple[LandmarkSets, Indices]:
+        """Return the distinct sets among columns of marks, and which each column is."""
+        distinct, place = np.unique(marks, axis=1, return_inverse=True)
+        size = np.bitwise_count(distinct).sum(axis=0, dtype=np.int64)
+        order = np.argsort(size, kind="stable")
+        rank = np.empty(len(order), dtype=np.int64)
+        rank[order] = np.arange(len(order))
+        sizes, begins = np.unique(size[order], return_index=True)
+        bounds = np.append(begins, len(size)) if len(sizes) else np.zeros(1, dtype=np.int64)
+        direct = _direct(distinct[:, order])
+        return cls(distinct[:, order], bounds, _steps(direct, bounds)), rank[place.ravel()]
+
+    def __len__(self) -> int:
+        """Count the sets."""
+        return int(self.marks.shape[1])
+
+    def mirrored(self) -> LandmarkSets:
+        """Return the landmarks outside instead: the last set comes first."""
+        levels, sizes = len(self.steps), np.diff(self.bounds)
+        found: list[list[Steps]] = [[] for _ in range(levels)]
+        for level, steps in enumerate(self.steps):
+            for s in steps:
+                counts = np.diff(s.begins, append=len(s.lower))
+                above = sizes[level] - 1 - np.repeat(s.upper, counts)
+                below = sizes[s.source] - 1 - s.lower
+                mirrored = Steps.of(levels - 1 - level, above, below)
+                found[levels - 1 - s.source].append(mirrored)
+        bounds = len(self) - self.bounds[::-1]
+        return LandmarkSets(~self.marks[:, ::-1], bounds, tuple(map(tuple, found)))
+
+
+def _direct(marks: Words) -> Bools:
+    """Whether a set contains another with none between, shape (smaller, larger)."""
+    inside = ~np.eye(marks.shape[1], dtype=bool)
+    for word in marks:
+        inside &= (word[:, None] & ~word[None, :]) == 0
+    counted = inside.astype(np.float32)
+    direct: Bools = inside & ~((counted @ counted) > 0)
+    return direct
+
+
+def _steps(direct: Bools, bounds: Indices) -> tuple[tuple[Steps, ...], ...]:
+    """Sort inclusions by the levels that they lead between."""
+    lower, upper = np.nonzero(direct)
+    sources = np.searchsorted(bounds, lower, side="right") - 1
+    targets = np.searchsorted(bounds, upper, side="right") - 1
+    order = np.lexsort((sources, targets))
+    lower, upper, sources, targets = (x[order] for x in (lower, upper, sources, targets))
+    levels = len(bounds) - 1
+    found: list[list[Steps]] = [[] for _ in range(levels)]
+    changes = np.flatnonzero((np.diff(sources) != 0) | (np.diff(targets) != 0)) + 1
+    for low, high in itertools.pairwise([0, *changes.tolist(), len(lower)]):
+        if low < high:
+            source, target = int(sources[low]), int(targets[low])
+            pairs = lower[low:high] - bounds[source], upper[low:high] - bounds[target]
+            found[target].append(Steps.of(source, *pairs))
+    return tuple(map(tuple, found))
