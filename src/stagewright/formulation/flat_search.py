@@ -5,6 +5,8 @@ Every step moves one side of the bracket [refuted, best plan] around the least p
 - where the graph has few ideals, :class:`FewestGpus` over all of them closes the bracket;
 - else tables of all ideals, on finer and finer grids, give a bound and plans
   (:mod:`table_search`), and stretches of the best plan are cut anew (:mod:`stretch_search`);
+- where the first table leaves a wide gap, ideals are told apart by the heaviest blocks that they
+  hold, and walks only go to ideals that hold more of them (:mod:`landmark_search`);
 - narrow topological orders, and variations of the best, give further plans (:mod:`cut_orders`,
   :class:`FewestGpus` over prefixes);
 - in turn with the orders, boxes of ideals are split until the walk over them breaks down, which
@@ -27,6 +29,7 @@ from stagewright.formulation.cut_space import CutSpace, all_ideals, cuts_of, fam
 from stagewright.formulation.fewest_gpus import NEXT, FewestGpus
 from stagewright.formulation.flat_costs import FlatCosts
 from stagewright.formulation.ideal_boxes import Box, BoxTree
+from stagewright.formulation.landmark_search import LandmarkSearch
 from stagewright.formulation.memory import keep_freed_memory
 from stagewright.formulation.orders import topological_orders
 from stagewright.formulation.rates import rates_of
@@ -59,6 +62,8 @@ ROUNDS, GAIN = 50, 3e-4
 SLOW, SMALL = 0.25, 300_000
 """Once a finer table raises the bound by less than such a part of the gap, plans are looked for;
 not after tables of so few rows (each counted once a GPU) that raise it: the next is soon made."""
+WIDE = 0.05
+"""Gap after the first table from which on ideals that do not nest are likely to be the reason."""
 TRIES = 40
 """Orders to vary between these."""
 FEWEST_SPLITS = 50
@@ -142,6 +147,8 @@ class FlatSearch(Bracket):
         bound_s = self.bound_s
         gpus = FlatCosts.of(self.problem).gpus
         for rows in TableSearch(self, tree.graph).rounds():
+            if first and self.bound_s < self.period_s * (1 - WIDE):
+                self._landmarks(tree)
             slow = self.bound_s - bound_s < SLOW * (self.period_s - self.bound_s)
             if slow and not first and (rows * gpus > SMALL or self.bound_s == bound_s):
                 self._stretch(near, 1)
@@ -152,6 +159,10 @@ class FlatSearch(Bracket):
                 self._split_boxes(tree, PATIENCE[0], BETWEEN_ORDERS, FEW_OPEN)
                 promising = self._open <= FEW_OPEN
             first = False
+
+    def _landmarks(self, tree: BoxTree) -> None:
+        if "landmarks" not in self.settings.without and not self.done:
+            LandmarkSearch(self, tree.graph).run()
 
     def _stretch(self, near: StretchSearch, rounds: int = ROUNDS) -> None:
         """Improve the plan until all widths of stretches together hardly gain anything."""

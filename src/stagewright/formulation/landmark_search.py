@@ -26,24 +26,28 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Words = NDArray[np.uint64]
 
-HEAVY = (0.6, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1)
+HEAVY = (0.6, 0.3, 0.15)
 """Landmarks have such a part of the period as load, the last of these that leaves few rows."""
 LIGHTER = 0.5
 """Landmarks of the next finer table have so many times the least load, if it stays small."""
-COARSE_ROWS, FINE_ROWS, MOST_SETS = 60_000, 150_000, 2500
+COARSE_ROWS, FINE_ROWS, MOST_SETS = 60_000, 200_000, 14_000
 """Rows of the coarse table and of finer ones, and sets of landmarks, at most."""
-CELL, FINE_CELL, KNOWN_CELL = 0.06, 0.01, 0.02
-"""Sizes of a cell in load, as parts of the period: of the coarse table, of a fine one where walks
-pass few windows, and of the one that tells first how many GPUs are needed."""
+CELL, LIGHT_CELL, KNOWN_CELL = 0.06, 0.1, 0.05
+"""Sizes of a cell in load, as parts of the period: of the coarse table, of one with more landmarks
+than before, and of the one that tells first how many GPUs are needed."""
 PARAMETERS = 1.0
 """Size of a cell in all-reduce seconds, in sizes of a cell in load."""
-FEW_WINDOWS = 1000
-"""A fine table is less fine where walks pass more windows of the coarse one."""
-FINER, DEEPEST = 4.0, 4
-"""Cells are so many times smaller in the next finer table, so many times."""
-FIRST, STEP = 0.8, 0.5
+FINER, LITTLE, FEW_WINDOWS = 5.0, 2.0, 5000
+"""Cells are so many times smaller in a finer table, less where walks pass more windows."""
+FINE = 1 / 30
+"""Once cells are as small as such a part of a landmark's load, further landmarks tell more."""
+DEEPEST = 6
+"""Tables on top of each other."""
+FIRST, STEP = 0.6, 0.5
 """Where periods to try lie between the bound and the least that was not refuted: with the coarse
 table, and with a finer one."""
+ENOUGH = 0.9
+"""Go on as long as the gap gets smaller than such a part of it."""
 CLOSE = 1e-3
 """Part of the period to which the bound is looked for."""
 
@@ -86,46 +90,48 @@ class LandmarkSearch:
         bracket = self._bracket
         coarse = self._coarse()
         while coarse is not None and not self._closed(bracket.period_s):
-            trial_s = bracket.bound_s + FIRST * (bracket.period_s - bracket.bound_s)
+            gap_s = bracket.period_s - bracket.bound_s
+            trial_s = bracket.bound_s + FIRST * gap_s
             found = self._passed(coarse, coarse.nested, trial_s)
             if found is None:
                 bracket.refute(trial_s)
                 continue
-            cell = min(FINE_CELL * max(1.0, len(found[1]) / FEW_WINDOWS), CELL / 2)
-            self._narrow(coarse, found[1], trial_s, cell, 1)
-            if bracket.bound_s < trial_s:
+            self._narrow(coarse, found[1], trial_s, 1)
+            if bracket.period_s - bracket.bound_s > ENOUGH * gap_s:
                 return
 
-    def _narrow(
-        self, level: _Level, windows: NestedWindows, period_s: float, cell: float, depth: int
-    ) -> None:
-        """Refute a period, or what is shorter, where walks only pass some windows at it."""
+    def _narrow(self, level: _Level, windows: NestedWindows, period_s: float, depth: int) -> bool:
+        """Refute a period, or what is shorter, where walks only pass some windows at it.
+
+        Returns whether a finer table was small enough.
+        """
         bracket = self._bracket
-        finer = self._finer(level, windows, period_s, cell)
+        finer = self._finer(level, windows)
         if finer is None:
-            return
-        kept: list[tuple[float, NestedWindows]] = []
+            return False
+        kept: list[tuple[float, Floats, NestedWindows]] = []
         nested, trial_s = finer.nested, period_s
         while not self._expired():
             found = self._passed(finer, nested, trial_s)
             if found is not None and self._expired():
-                return
+                return True
             if found is None:
                 bracket.refute(trial_s)
             else:
-                slack_s, nested = found
-                kept.append((trial_s, nested))
-                if len(kept) == 1:
-                    self._plan(finer.table, slack_s, nested)
+                nested = found[1]
+                kept.append((trial_s, *found))
             if not kept or self._closed(kept[-1][0]):
                 break
             trial_s = bracket.bound_s + STEP * (kept[-1][0] - bracket.bound_s)
-        # The shortest period is the easiest to refute.
-        for high_s, nested in reversed(kept):
-            if high_s > bracket.bound_s and depth < DEEPEST:
-                self._narrow(finer, nested, high_s, cell / FINER, depth + 1)
-            if high_s > bracket.bound_s or bracket.done:
-                return
+        for high_s, slack_s, nested in reversed(kept):
+            if high_s < bracket.period_s and not bracket.done:
+                self._plan(finer.table, slack_s, nested)
+        for high_s, _, nested in kept if depth < DEEPEST else ():
+            # What refutes a period is good for all shorter ones; the shorter, the smaller it is.
+            useful = bracket.bound_s < high_s < bracket.period_s and not bracket.done
+            if useful and self._narrow(finer, nested, high_s, depth + 1):
+                break
+        return True
 
     def _closed(self, high_s: float) -> bool:
         """Whether nothing is left to try below a period."""
@@ -185,16 +191,18 @@ class LandmarkSearch:
             level = found
         return level
 
-    def _finer(
-        self, level: _Level, windows: NestedWindows, period_s: float, cell: float
-    ) -> _Level | None:
+    def _finer(self, level: _Level, windows: NestedWindows) -> _Level | None:
         """Make a table of the ideals in some windows, with more landmarks if it stays small."""
         only = windows.family.marks[:, np.unique(windows.sets)]
-        heavier = level.heavy * LIGHTER
-        for heavy in (heavier, level.heavy):
+        choices = [(level.heavy, level.cell / LITTLE)]
+        if len(windows) < FEW_WINDOWS:
+            choices.insert(0, (level.heavy, level.cell / FINER))
+        if level.cell < FINE * level.heavy:
+            choices.insert(0, (level.heavy * LIGHTER, LIGHT_CELL))
+        for heavy, cell in choices:
             more = tuple(v for v in self._heavy(heavy) if v not in set(level.landmarks))
             landmarks = level.landmarks + more
-            if heavy == heavier and not more:
+            if heavy < level.heavy and not more:
                 continue
             marks = Landmarks(landmarks, only, len(level.landmarks))
             table = self._table(self._load_s, cell, marks, FINE_ROWS)
@@ -252,7 +260,7 @@ def _needs(windows: NestedWindows, table: IdealTable, landmarks: int) -> tuple[F
 
     Infinite where no window has ideals of a row.
     """
-    room_s = windows.load.total_s * 1e-9
+    room_s, room_bytes = windows.load.total_s * 1e-9, windows.load.total_bytes * 1e-9
     before, after = np.full((2, len(table.windows)), np.inf)
     words = windows.family.marks.shape[0]
     first = np.zeros((words, 1), np.uint64)
@@ -266,6 +274,8 @@ def _needs(windows: NestedWindows, table: IdealTable, landmarks: int) -> tuple[F
         for i in range(low, high):
             near = loads.least_s[rows] <= windows.windows.most_s[i] + room_s
             near &= loads.most_s[rows] >= windows.windows.least_s[i] - room_s
+            near &= loads.least_bytes[rows] <= windows.windows.most_bytes[i] + room_bytes
+            near &= loads.most_bytes[rows] >= windows.windows.least_bytes[i] - room_bytes
             here = rows[near]
             before[here] = np.minimum(before[here], windows.before[i])
             after[here] = np.minimum(after[here], windows.after[i])

@@ -85,8 +85,8 @@ class LandmarkSets:
         rank[order] = np.arange(len(order))
         sizes, begins = np.unique(size[order], return_index=True)
         bounds = np.append(begins, len(size)) if len(sizes) else np.zeros(1, dtype=np.int64)
-        direct = _direct(distinct[:, order])
-        return cls(distinct[:, order], bounds, _steps(direct, bounds)), rank[place.ravel()]
+        lower, upper = _direct(distinct[:, order])
+        return cls(distinct[:, order], bounds, _steps(lower, upper, bounds)), rank[place.ravel()]
 
     def __len__(self) -> int:
         """Count the sets."""
@@ -107,19 +107,28 @@ class LandmarkSets:
         return LandmarkSets(~self.marks[:, ::-1], bounds, tuple(map(tuple, found)))
 
 
-def _direct(marks: Words) -> Bools:
-    """Whether a set contains another with none between, shape (smaller, larger)."""
-    inside = ~np.eye(marks.shape[1], dtype=bool)
+def _direct(marks: Words) -> tuple[Indices, Indices]:
+    """Pairs of sets of which the second contains the first with none between; ascending by size."""
+    size = marks.shape[1]
+    within = np.ones((size, size), dtype=bool)
     for word in marks:
-        inside &= (word[:, None] & ~word[None, :]) == 0
-    counted = inside.astype(np.float32)
-    direct: Bools = inside & ~((counted @ counted) > 0)
-    return direct
+        within &= (word[None, :] & ~word[:, None]) == 0
+    lower, upper = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    left = within & ~np.eye(size, dtype=bool)
+    sets = np.arange(size)
+    while len(sets):
+        # Of those within that are in no other taken so far, the largest.
+        largest = size - 1 - left[:, ::-1].argmax(axis=1)
+        there = left[np.arange(len(sets)), largest]
+        left, sets, largest = left[there], sets[there], largest[there]
+        lower.append(largest)
+        upper.append(sets)
+        left &= ~within[largest]
+    return np.concatenate(lower), np.concatenate(upper)
 
 
-def _steps(direct: Bools, bounds: Indices) -> tuple[tuple[Steps, ...], ...]:
+def _steps(lower: Indices, upper: Indices, bounds: Indices) -> tuple[tuple[Steps, ...], ...]:
     """Sort inclusions by the levels that they lead between."""
-    lower, upper = np.nonzero(direct)
     sources = np.searchsorted(bounds, lower, side="right") - 1
     targets = np.searchsorted(bounds, upper, side="right") - 1
     order = np.lexsort((sources, targets))

@@ -36,6 +36,7 @@ TECHNIQUES = (
     "bounds",
     "flat-search",
     "ideal-tables",
+    "landmarks",
     "stretches",
     "rack-search",
 )
