@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from brute_force import ideals_of
 from builders import layer
+from stagewright.formulation.flat_costs import FlatCosts
 from stagewright.formulation.problem import Problem
 from stagewright.model.cluster import Cluster, GpuGroup
 from stagewright.model.costs import CostModel, MaxLoad, PipeDream, SparsePipe, Topology
@@ -228,6 +229,18 @@ def instances_for(
 
 rarely = st.sampled_from([False, False, True])
 """Whether a demand is made at all: with too many at once, nothing is feasible."""
+
+
+FLAT_CLUSTERS = small_clusters(max_servers=1, types=["TitanV"])
+
+
+def flat_problem(
+    data: st.DataObject, cost_model: str, rules: st.SearchStrategy[Rules] | None = None
+) -> Problem | None:
+    """A problem on one server of like GPUs, or ``None`` where replicas keep their own pace."""
+    instances = small_instances(clusters=FLAT_CLUSTERS, rules=rules)
+    problem = data.draw(problems(COST_MODELS[cost_model], instances))
+    return problem if FlatCosts.apply(problem) else None
 
 
 @st.composite

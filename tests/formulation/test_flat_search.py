@@ -9,13 +9,18 @@ from hypothesis import strategies as st
 
 from brute_force import best_period_s
 from builders import chain
-from random_instances import COST_MODELS, problems, small_clusters, small_instances, small_rules
-from stagewright.formulation import fewest_gpus, flat_search, reachable_pairs, table_search
+from random_instances import flat_problem, small_rules
+from stagewright.formulation import (
+    fewest_gpus,
+    flat_search,
+    reachable_pairs,
+    table_plans,
+    table_search,
+)
 from stagewright.formulation.box_bound import Windows
 from stagewright.formulation.cut_orders import narrow_order
 from stagewright.formulation.cut_space import CutSpace, all_ideals, family
 from stagewright.formulation.fewest_gpus import FewestGpus, fewest_replicas
-from stagewright.formulation.flat_costs import FlatCosts
 from stagewright.formulation.flat_search import FlatSearch
 from stagewright.formulation.ideal_boxes import Box, BoxTree
 from stagewright.formulation.ideal_table import Grid, tabulate
@@ -25,7 +30,7 @@ from stagewright.formulation.reduced_graph import reduce_graph
 from stagewright.formulation.run import run_planner
 from stagewright.formulation.stretch import Stretches
 from stagewright.formulation.stretch_search import StretchSearch
-from stagewright.formulation.table_search import TableSearch
+from stagewright.formulation.table_plans import TablePlans
 from stagewright.model.cluster import Cluster, GpuGroup
 from stagewright.model.cost_model import CostModel
 from stagewright.model.costs import PipeDream, SparsePipe, Topology
@@ -35,15 +40,7 @@ from stagewright.model.plan import Plan, Stage
 from stagewright.model.rules import Rules
 
 FLAT = ("pipedream", "sparsepipe", "topology")
-CLUSTERS = small_clusters(max_servers=1, types=["TitanV"])
 QUICK = settings(max_examples=25, deadline=None, phases=[Phase.generate])
-
-
-def flat_problem(data, cost_model, rules=None) -> Problem | None:
-    """A problem on one server of like GPUs, or ``None`` where replicas keep their own pace."""
-    instances = small_instances(clusters=CLUSTERS, rules=rules)
-    problem = data.draw(problems(COST_MODELS[cost_model], instances))
-    return problem if FlatCosts.apply(problem) else None
 
 
 def bracket(problem: Problem, expected_s: float, few_ideals: tuple[int, int]) -> FlatSearch:
@@ -53,8 +50,10 @@ def bracket(problem: Problem, expected_s: float, few_ideals: tuple[int, int]) ->
         patch.setattr(flat_search, "FEW_IDEALS", few_ideals[0])
         patch.setattr(flat_search, "MANY_IDEALS", few_ideals[1])
         patch.setattr(fewest_gpus, "FEW_IDEALS", 3)
-        for name, few in (("FEW_ROWS", 3), ("MOST_ROWS", 2), ("MOST_PAIRS", 20), ("TINY", 0)):
+        for name, few in (("FEW_ROWS", 3), ("MOST_ROWS", 2), ("TINY", 0)):
             patch.setattr(table_search, name, few)
+        for name, few in (("MOST_ROWS", 2), ("MOST_PAIRS", 20)):
+            patch.setattr(table_plans, name, few)
         search.run()
     return search
 
@@ -200,18 +199,19 @@ def test_a_table_holds_every_ideal_and_an_ideal_for_each_row(data, cell, kept):
 def test_of_too_many_rows_those_with_most_room_stay_in_each_step_of_work(monkeypatch):
     problem = like_gpus(4, [1.0] * 4, 1.0, 1.0)
     search = FlatSearch(problem, Settings().started(), 1.0, 0.0)
-    tables = TableSearch(search, tree_of(problem).graph)
-    work_s = np.linspace(0.0, tables._total_s, 4000)
+    total_s = 10.0
+    plans = TablePlans(search, tree_of(problem).graph, total_s)
+    work_s = np.linspace(0.0, total_s, 4000)
     cuts = Windows(work_s, work_s, work_s, work_s, np.ones(4000))
     slack = np.sin(np.arange(4000) * 7.0)
-    everything = tables._spread(cuts, slack)
+    everything = plans._spread(cuts, slack)
     assert everything.tolist() == np.flatnonzero(slack >= 0).tolist()
-    monkeypatch.setattr(tables, "_most_rows", 100)
-    rows = tables._spread(cuts, slack)
+    monkeypatch.setattr(plans, "_most_rows", 100)
+    rows = plans._spread(cuts, slack)
     assert 25 <= len(rows) <= 100
     assert np.mean(slack[rows]) > 0.95
-    gaps = np.diff(np.sort(work_s[rows]), prepend=0.0, append=tables._total_s)
-    assert gaps.max() < tables._total_s / 10
+    gaps = np.diff(np.sort(work_s[rows]), prepend=0.0, append=total_s)
+    assert gaps.max() < total_s / 10
 
 
 @QUICK

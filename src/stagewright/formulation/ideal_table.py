@@ -288,7 +288,7 @@ class _Sweep:
 
     def run(self, expired: Callable[[], bool], most_rows: int) -> IdealTable | None:
         rows = _Rows.start(self._landmarks.words)
-        complete: list[_Rows] = []
+        complete = [rows.take(np.zeros(0, dtype=np.int64))]
         after_merge = 1
         sources = sum(not producers for producers in self._producers)
         for v in depth_first_order(self._producers, self._consumers):

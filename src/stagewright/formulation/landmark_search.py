@@ -285,7 +285,7 @@ def _needs(windows: NestedWindows, table: IdealTable, landmarks: int) -> tuple[F
 def _runs(sets: Indices) -> list[tuple[int, int, int]]:
     """Each set that occurs, and where its windows begin and end."""
     begins = np.flatnonzero(np.diff(sets, prepend=-1))
-    ends = np.append(begins[1:], len(sets))
+    ends = np.append(begins, len(sets))[1:]
     return list(zip(sets[begins].tolist(), begins.tolist(), ends.tolist(), strict=True))
 
 

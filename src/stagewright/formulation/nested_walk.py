@@ -230,14 +230,11 @@ class NestedWalk:
 
     def fewest(self) -> Floats:
         """Fewest GPUs before each window; infinite where no walk comes."""
-        found = [
-            np.where(
-                (reach > NOWHERE).any(axis=1), first + (reach > NOWHERE).argmax(axis=1), np.inf
-            )
-            if reach.shape[1]
-            else np.full(len(reach), np.inf)
-            for first, reach in self.reach
-        ]
+        found = [np.zeros(0)]
+        for first, reach in self.reach:
+            there = np.pad(reach > NOWHERE, ((0, 0), (0, 1)), constant_values=True)
+            column = there.argmax(axis=1)
+            found.append(np.where(column < reach.shape[1], first + column, np.inf))
         return np.concatenate(found)
 
     def _may_start(self, c: _Class) -> Bools:

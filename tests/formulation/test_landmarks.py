@@ -1,0 +1,206 @@
+"""Landmarks: sets, the walk against trying every stage, and the bound against exhaustive search."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from brute_force import best_period_s
+from random_instances import flat_problem, small_rules
+from stagewright.formulation import landmark_search
+from stagewright.formulation.box_bound import Windows
+from stagewright.formulation.bracket import Bracket
+from stagewright.formulation.cut_space import all_ideals
+from stagewright.formulation.flat_costs import FlatCosts
+from stagewright.formulation.ideal_table import Grid, Landmarks, tabulate
+from stagewright.formulation.landmark_search import LandmarkSearch
+from stagewright.formulation.landmark_sets import LandmarkSets
+from stagewright.formulation.nested_walk import Load, NestedWalk, NestedWindows, passed
+from stagewright.formulation.problem import Problem, Settings
+from stagewright.formulation.rates import rates_of
+from stagewright.formulation.reduced_graph import ReducedGraph, reduce_graph
+from stagewright.model.evaluate import evaluate
+from stagewright.model.plan import Plan
+
+QUICK = settings(max_examples=40, deadline=None, phases=[Phase.generate])
+FLAT = ("pipedream", "sparsepipe", "topology")
+TOTAL_S, TOTAL_BYTES, SYNC = 10.0, 8.0, 0.25
+BITS = 70
+"""Landmarks, in two words."""
+
+
+def words(sets: list[set[int]]) -> np.ndarray:
+    marks = np.zeros((2, len(sets)), np.uint64)
+    for column, members in enumerate(sets):
+        for i in members:
+            marks[i // 64, column] |= np.uint64(1 << i % 64)
+    return marks
+
+
+SETS = st.lists(st.sets(st.sampled_from([0, 1, 2, 63, 64, BITS - 1])), min_size=1, max_size=12)
+
+
+def above(family: LandmarkSets) -> np.ndarray:
+    """Whether steps lead from one set to another, shape (sets, sets)."""
+    size = len(family)
+    reached = np.zeros((size, size), dtype=bool)
+    for level, steps in enumerate(family.steps):
+        for s in steps:
+            counts = np.diff(s.begins, append=len(s.lower))
+            upper = family.bounds[level] + np.repeat(s.upper, counts)
+            lower = family.bounds[s.source] + s.lower
+            reached[lower, upper] = True
+    for middle in range(size):
+        reached |= reached[:, [middle]] & reached[[middle]]
+    return reached
+
+
+@QUICK
+@given(SETS)
+def test_steps_lead_from_each_set_to_all_that_contain_it(sets):
+    family, place = LandmarkSets.of(words(sets))
+    assert (family.marks[:, place] == words(sets)).all()
+    inside = np.array([[a < b for b in sets] for a in sets])
+    assert (above(family)[np.ix_(place, place)] == inside).all()
+    assert (above(family.mirrored()) == above(family)[::-1, ::-1].T).all()
+
+
+@st.composite
+def nested_windows(draw: st.DrawFn) -> NestedWindows:
+    """A few windows of load and parameters with sets of landmarks."""
+    sets = draw(SETS)
+    numbers = st.integers(0, 40)
+    load = [sorted(draw(st.tuples(numbers, numbers))) for _ in sets]
+    held = [sorted(draw(st.tuples(numbers, numbers))) for _ in sets]
+    columns = np.array([[*x, *y] for x, y in zip(load, held, strict=True)]).T / 40
+    cut = np.array([draw(st.integers(0, 30)) for _ in sets]) / 10
+    scale = np.array([TOTAL_S, TOTAL_S, TOTAL_BYTES, TOTAL_BYTES])[:, None]
+    family, place = LandmarkSets.of(words(sets))
+    order = np.argsort(place, kind="stable")
+    windows = Windows(*(columns * scale), cut).take(order)
+    unknown = np.zeros(len(sets))
+    share = draw(st.sampled_from([0.0, 0.5, 0.7]))
+    whole = Load(share, TOTAL_S, TOTAL_BYTES)
+    return NestedWindows(family, whole, windows, place[order], order, unknown, unknown)
+
+
+def literal(
+    nested: NestedWindows, costs: FlatCosts, period_s: float, *, free: bool
+) -> tuple[np.ndarray, bool]:
+    """Reach of each window with 0 to all GPUs, and whether the end is reached, by every stage."""
+    w, gpus = nested.windows, costs.gpus
+    asked = costs.asked(w.cut_bytes, period_s)
+    marks = nested.family.marks[:, nested.sets]
+    reach = np.full((len(nested), gpus + 1), -np.inf)
+    finished = False
+    for g in range(1, gpus + 1):
+        reach[:, g] = reach[:, g - 1]
+        for m in range(1, min(g, costs.most) + 1):
+            extra = SYNC * ((m - 1) / m - nested.load.share)
+
+            def end(start: float, of: int | None, j: int | None, m=m, extra=extra) -> float:
+                first = 0.0 if of is None else (w.most_bytes if extra > 0 else w.least_bytes)[of]
+                last = TOTAL_BYTES
+                if j is not None:
+                    last = (w.least_bytes if extra > 0 else w.most_bytes)[j]
+                return start + m * period_s - extra * (last - first)
+
+            starts: list[int | None] = [None] if m == g else []
+            starts += [i for i in range(len(nested)) if asked[i] <= m]
+            for i in starts:
+                start = 0.0 if i is None else reach[i, g - m]
+                finished |= end(start, i, None) >= TOTAL_S
+                for j in range(len(nested)):
+                    nests = i is None or not (marks[:, i] & ~marks[:, j]).any()
+                    able = asked[j] <= m or (i is None and free)
+                    to = end(start, i, j)
+                    if nests and able and to >= w.least_s[j]:
+                        reach[j, g] = max(reach[j, g], min(to, w.most_s[j]))
+    return reach, bool(finished)
+
+
+@QUICK
+@given(nested_windows(), st.sampled_from([0.7, 1.3, 2.1]), st.integers(2, 7), st.booleans())
+def test_the_walk_reaches_what_trying_every_stage_does(nested, period_s, gpus, free):
+    costs = FlatCosts(gpus, gpus, SYNC, 1.0, 0.0, "pipedream" if free else "topology", overlap=True)
+    walk = NestedWalk(nested, costs, period_s, lambda: False, first_is_free=free)
+    expected, finished = literal(nested, costs, period_s, free=free)
+    assert walk.complete
+    assert walk.finishes() == finished
+    np.testing.assert_allclose(walk.for_all_gpus(), expected, rtol=1e-7)
+
+    found = passed(nested, nested.family.mirrored(), costs, period_s, lambda: False)
+    assert (found is not None) == finished
+    if found is not None:
+        mirror = nested.mirrored(nested.family.mirrored())
+        back, _ = literal(mirror, costs, period_s, free=False)
+        slack = (expected + back[::-1, ::-1]).max(axis=1) - TOTAL_S
+        order = np.argsort(found[1].rows)
+        assert found[1].rows[order].tolist() == sorted(nested.rows[slack >= -1e-7].tolist())
+
+
+def graph_of(problem: Problem, ceiling_s: float = float("inf")) -> ReducedGraph:
+    rates = rates_of(problem.cost_model, problem.instance.cluster)
+    return reduce_graph(problem.instance, rates, ceiling_s)
+
+
+@QUICK
+@given(st.data(), st.integers(1, 3), st.integers(0, 2))
+def test_rows_hold_the_landmarks_of_their_ideals(data, every, kept):
+    problem = flat_problem(data, "pipedream")
+    assert problem is not None
+    graph = graph_of(problem)
+    order = [layer for block in graph.blocks for layer in block]
+    ideals = all_ideals(problem.instance).members[1:-1][:, order]
+    landmarks = tuple(range(0, len(graph), every))
+    grid = Grid(float(graph.time_s.sum()) + 1, float(graph.parameter_bytes.sum()) + 1, np.inf)
+    table = tabulate(graph, graph.time_s[0], grid, lambda: False, landmarks=Landmarks(landmarks))
+    assert table is not None
+    expected = {tuple(ideal[list(landmarks)]) for ideal in ideals}
+    members = table.members(np.arange(len(table.windows)))
+    held = [tuple(ideal[list(landmarks)]) for ideal in members]
+    assert set(held) == expected
+    assert len(held) == len(expected)
+    bits = (table.marks[0][:, None] >> np.arange(len(landmarks), dtype=np.uint64)) & np.uint64(1)
+    assert (bits.astype(bool) == np.array(held).reshape(bits.shape)).all()
+
+    # Of the ideals with other first landmarks some may be left out, of the wanted ones none.
+    first = len(landmarks) - min(kept, len(landmarks) - 1)
+    only = table.marks[:, :1] & np.uint64((1 << first) - 1)
+    some = tabulate(
+        graph,
+        graph.time_s[0],
+        grid,
+        lambda: False,
+        landmarks=Landmarks(landmarks, only, first),
+    )
+    assert some is not None
+    wanted = {x for x in expected if x[:first] == held[0][:first]}
+    found = some.members(np.arange(len(some.windows)))[:, list(landmarks)]
+    assert wanted <= {tuple(x) for x in found}
+
+
+@pytest.mark.parametrize("cost_model", FLAT)
+@pytest.mark.parametrize("ruled", [False, True], ids=["free", "rules"])
+@settings(max_examples=25, deadline=None, phases=[Phase.generate])
+@given(st.data())
+def test_no_period_is_refuted_that_a_plan_keeps(cost_model, ruled, data):
+    problem = flat_problem(data, cost_model, small_rules() if ruled else None)
+    expected_s = None if problem is None else best_period_s(problem)
+    if problem is None or expected_s is None:
+        return
+    ceiling_s = data.draw(st.sampled_from([1.02, 1.5, 4.0])) * expected_s + 1e-12
+    limits = Settings(time_limit_s=5.0, workers=1).started()
+    bracket = Bracket(problem, limits, ceiling_s, 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(landmark_search, "HEAVY", (0.3, 0.05, 0.01))
+        patch.setattr(landmark_search, "FEW_WINDOWS", data.draw(st.sampled_from([3, 5000])))
+        patch.setattr(landmark_search, "FINE", data.draw(st.sampled_from([0.03, 1.0])))
+        LandmarkSearch(bracket, graph_of(problem, ceiling_s)).run()
+    assert bracket.bound_s <= expected_s * (1 + 1e-9)
+    if bracket.stages is not None:
+        judged = evaluate(problem.instance, Plan(bracket.stages, "test"), problem.cost_model)
+        assert judged.valid
+        assert judged.period_s == pytest.approx(bracket.period_s, rel=1e-12)
