@@ -5,7 +5,7 @@ Every step moves one side of the bracket [refuted, best plan] around the least p
 - where the graph has few ideals, :class:`FewestGpus` over all of them closes the bracket;
 - else tables of all ideals, on finer and finer grids, give a bound and plans
   (:mod:`table_search`), and stretches of the best plan are cut anew (:mod:`stretch_search`);
-- where the first table leaves a wide gap, ideals are told apart by the heaviest blocks that they
+- where tables leave a wide gap, ideals are told apart by the heaviest blocks that they
   hold, and walks only go to ideals that hold more of them (:mod:`landmark_search`);
 - narrow topological orders, and variations of the best, give further plans (:mod:`cut_orders`,
   :class:`FewestGpus` over prefixes);
@@ -62,8 +62,8 @@ ROUNDS, GAIN = 50, 3e-4
 SLOW, SMALL = 0.25, 300_000
 """Once a finer table raises the bound by less than such a part of the gap, plans are looked for;
 not after tables of so few rows (each counted once a GPU) that raise it: the next is soon made."""
-WIDE = 0.05
-"""Gap after the first table from which on ideals that do not nest are likely to be the reason."""
+WIDE = 0.02
+"""Gap after the second table from which on ideals that do not nest are likely to be the reason."""
 TRIES = 40
 """Orders to vary between these."""
 FEWEST_SPLITS = 50
@@ -146,8 +146,8 @@ class FlatSearch(Bracket):
         promising, raised, first = True, False, True
         bound_s = self.bound_s
         gpus = FlatCosts.of(self.problem).gpus
-        for rows in TableSearch(self, tree.graph).rounds():
-            if first and self.bound_s < self.period_s * (1 - WIDE):
+        for tables, rows in enumerate(TableSearch(self, tree.graph).rounds(), start=1):
+            if tables == 2 and self.bound_s < self.period_s * (1 - WIDE):
                 self._landmarks(tree)
             slow = self.bound_s - bound_s < SLOW * (self.period_s - self.bound_s)
             if slow and not first and (rows * gpus > SMALL or self.bound_s == bound_s):
