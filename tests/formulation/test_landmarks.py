@@ -39,6 +39,12 @@ def words(sets: list[set[int]]) -> np.ndarray:
     return marks
 
 
+def family_of(sets: list[set[int]]) -> tuple[LandmarkSets, np.ndarray]:
+    found = LandmarkSets.of(words(sets))
+    assert found is not None
+    return found
+
+
 SETS = st.lists(st.sets(st.sampled_from([0, 1, 2, 63, 64, BITS - 1])), min_size=1, max_size=12)
 
 
@@ -60,11 +66,15 @@ def above(family: LandmarkSets) -> np.ndarray:
 @QUICK
 @given(SETS)
 def test_steps_lead_from_each_set_to_all_that_contain_it(sets):
-    family, place = LandmarkSets.of(words(sets))
+    family, place = family_of(sets)
     assert (family.marks[:, place] == words(sets)).all()
     inside = np.array([[a < b for b in sets] for a in sets])
     assert (above(family)[np.ix_(place, place)] == inside).all()
     assert (above(family.mirrored()) == above(family)[::-1, ::-1].T).all()
+
+
+def test_sets_are_not_sorted_out_once_time_is_over():
+    assert LandmarkSets.of(words([{0}, {0, 1}]), lambda: True) is None
 
 
 @st.composite
@@ -77,7 +87,7 @@ def nested_windows(draw: st.DrawFn) -> NestedWindows:
     columns = np.array([[*x, *y] for x, y in zip(load, held, strict=True)]).T / 40
     cut = np.array([draw(st.integers(0, 30)) for _ in sets]) / 10
     scale = np.array([TOTAL_S, TOTAL_S, TOTAL_BYTES, TOTAL_BYTES])[:, None]
-    family, place = LandmarkSets.of(words(sets))
+    family, place = family_of(sets)
     order = np.argsort(place, kind="stable")
     windows = Windows(*(columns * scale), cut).take(order)
     unknown = np.zeros(len(sets))

@@ -231,13 +231,16 @@ class LandmarkSearch:
         table: IdealTable,
         known: tuple[Floats, Floats],
     ) -> _Level | None:
-        """Sort a table's rows by their sets; ``None`` if there are too many of these."""
+        """Sort a table's rows by their sets; ``None`` if these are too many, or time is over."""
         before, after = known
         rows = np.flatnonzero(before + after <= self._costs.gpus)
         marks = table.marks[:, rows]
         if len(np.unique(marks, axis=1).T) > MOST_SETS:
             return None
-        family, sets = LandmarkSets.of(marks)
+        sorted_out = LandmarkSets.of(marks, self._expired)
+        if sorted_out is None:
+            return None
+        family, sets = sorted_out
         order = np.argsort(sets, kind="stable")
         rows = rows[order]
         windows = table.windows.take(rows)
