@@ -214,3 +214,52 @@ def test_no_period_is_refuted_that_a_plan_keeps(cost_model, ruled, data):
         judged = evaluate(problem.instance, Plan(bracket.stages, "test"), problem.cost_model)
         assert judged.valid
         assert judged.period_s == pytest.approx(bracket.period_s, rel=1e-12)
+
+
+def holding(windows: Windows, marks: np.ndarray, figures: tuple[float, float, int]) -> np.ndarray:
+    """Rows that may hold an ideal with such load, parameters and landmarks."""
+    load_s, held, members = figures
+    return np.flatnonzero(
+        (windows.least_s <= load_s + 1e-9)
+        & (load_s <= windows.most_s + 1e-9)
+        & (windows.least_bytes <= held + 1e-6)
+        & (held <= windows.most_bytes + 1e-6)
+        & (marks == np.uint64(members))
+    )
+
+
+@QUICK
+@given(st.data(), st.sampled_from([0.05, 0.3]))
+def test_finer_rows_know_the_gpus_of_every_window_that_shares_an_ideal(data, cell):
+    problem = flat_problem(data, "pipedream")
+    assert problem is not None
+    graph = graph_of(problem)
+    order = [layer for block in graph.blocks for layer in block]
+    ideals = all_ideals(problem.instance).members[1:-1][:, order]
+    total_s, total_bytes = float(graph.time_s.sum()), float(graph.parameter_bytes.sum())
+
+    def table(landmarks: tuple[int, ...], size: float):
+        grid = Grid(size * total_s + 1e-12, size * total_bytes + 1e-12, np.inf)
+        marks = Landmarks(landmarks)
+        found = tabulate(graph, graph.time_s[0], grid, lambda: False, landmarks=marks)
+        assert found is not None
+        return found
+
+    coarse, finer = table((0,), cell), table((0, len(graph) - 1), cell / 10)
+    sorted_out = LandmarkSets.of(coarse.marks)
+    assert sorted_out is not None
+    family, place = sorted_out
+    rows = np.argsort(place, kind="stable")
+    gpus = np.arange(1.0, len(rows) + 1)
+    whole = Load(0.0, total_s, total_bytes)
+    windows = NestedWindows(
+        family, whole, coarse.windows.take(rows), place[rows], rows, gpus, gpus[::-1]
+    )
+    before, after = landmark_search._needs(windows, finer, 1)
+    for ideal in ideals:
+        first, last = int(ideal[0]), int(ideal[0]) + 2 * int(ideal[-1]) * (len(graph) > 1)
+        figures = float(ideal @ graph.time_s[0]), float(ideal @ graph.parameter_bytes)
+        known = holding(windows.windows, family.marks[0, windows.sets], (*figures, first))
+        for row in holding(finer.windows, finer.marks[0], (*figures, last)):
+            assert before[row] <= gpus[known].min()
+            assert after[row] <= gpus[::-1][known].min()
