@@ -14,10 +14,12 @@ from stagewright.formulation.box_bound import Windows
 from stagewright.formulation.bracket import Bracket
 from stagewright.formulation.cut_space import all_ideals
 from stagewright.formulation.flat_costs import FlatCosts
-from stagewright.formulation.ideal_table import Grid, Landmarks, tabulate
+from stagewright.formulation.ideal_table import Grid, tabulate
 from stagewright.formulation.landmark_search import LandmarkSearch
 from stagewright.formulation.landmark_sets import LandmarkSets
-from stagewright.formulation.nested_walk import Load, NestedWalk, NestedWindows, passed
+from stagewright.formulation.landmarks import Landmarks
+from stagewright.formulation.nested_walk import NestedWalk, passed
+from stagewright.formulation.nested_windows import Load, NestedWindows
 from stagewright.formulation.problem import Problem, Settings
 from stagewright.formulation.rates import rates_of
 from stagewright.formulation.reduced_graph import ReducedGraph, reduce_graph
@@ -73,8 +75,9 @@ def test_steps_lead_from_each_set_to_all_that_contain_it(sets):
     assert (above(family.mirrored()) == above(family)[::-1, ::-1].T).all()
 
 
-def test_sets_are_not_sorted_out_once_time_is_over():
-    assert LandmarkSets.of(words([{0}, {0, 1}]), lambda: True) is None
+def test_sets_are_not_sorted_out_once_time_is_over_or_where_they_are_many():
+    assert LandmarkSets.of(words([{0}, {0, 1}]), expired=lambda: True) is None
+    assert LandmarkSets.of(words([{0}, {0, 1}]), most=1) is None
 
 
 @st.composite

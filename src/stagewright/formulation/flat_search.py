@@ -143,22 +143,21 @@ class FlatSearch(Bracket):
 
     def _tables(self, tree: BoxTree, near: StretchSearch) -> None:
         """Narrow the bracket down with tables of all ideals."""
-        promising, raised, first = True, False, True
+        promising, raised = True, False
         bound_s = self.bound_s
         gpus = FlatCosts.of(self.problem).gpus
         for tables, rows in enumerate(TableSearch(self, tree.graph).rounds(), start=1):
             if tables == 2 and self.bound_s < self.period_s * (1 - WIDE):
                 self._landmarks(tree)
             slow = self.bound_s - bound_s < SLOW * (self.period_s - self.bound_s)
-            if slow and not first and (rows * gpus > SMALL or self.bound_s == bound_s):
+            if slow and tables > 1 and (rows * gpus > SMALL or self.bound_s == bound_s):
                 self._stretch(near, 1)
             raised, bound_s = raised or self.bound_s > bound_s, self.bound_s
             # Boxes hardly refute anything where a table of all ideals refutes nothing, and a second
             # table soon refutes more than the first.
-            if promising and raised and not first and not self.done:
+            if promising and raised and tables > 1 and not self.done:
                 self._split_boxes(tree, PATIENCE[0], BETWEEN_ORDERS, FEW_OPEN)
                 promising = self._open <= FEW_OPEN
-            first = False
 
     def _landmarks(self, tree: BoxTree) -> None:
         if "landmarks" not in self.settings.without and not self.done:

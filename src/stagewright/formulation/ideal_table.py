@@ -26,6 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stagewright.formulation.box_bound import Windows
+from stagewright.formulation.landmarks import MIX, Landmarks, hashed
+from stagewright.formulation.orders import depth_first_order
 from stagewright.formulation.reduced_graph import ReducedGraph
 
 Floats = NDArray[np.float64]
@@ -38,8 +40,6 @@ MANY_DECISIONS = 50_000_000
 """Four bytes for each, to find the ideal of a row again."""
 GROWTH, FEW_ROWS = 1.6, 300
 """Rows are merged once there are so many times as many as after the last merge and so many more."""
-MIX = tuple(np.uint64(x) for x in (1 << 32, 0xC2B2AE3D27D4EB4F, 0x9E3779B97F4A7C15))
-"""The first keeps two numbers of a cell apart, the others are odd with irregular bits."""
 BITS = 62
 """Of a state's word; the other two tell whether any block is inside, and whether any is not."""
 SOME_INSIDE, SOME_OUTSIDE = np.uint64(1 << 62), np.uint64(1 << 63)
@@ -52,44 +52,6 @@ class Grid:
     work_s: float
     parameter_bytes: float
     most_cut_bytes: float
-
-
-@dataclass(frozen=True)
-class Landmarks:
-    """Blocks of which each row knows whether its ideals hold them.
-
-    Attributes
-    ----------
-    blocks
-        The first has the lowest bit of the first word.
-    only
-        Sets of the first landmarks, shape (words, sets): ideals that hold another set of these may
-        be left out, none other may. All if ``None``.
-    first
-        How many landmarks these are.
-    """
-
-    blocks: tuple[int, ...]
-    only: Words | None = None
-    first: int = 0
-
-    @property
-    def words(self) -> int:
-        """How many words hold a bit for each."""
-        return -(-len(self.blocks) // 64)
-
-    def bits(self) -> dict[int, tuple[int, np.uint64]]:
-        """Word and bit of each block."""
-        return {v: (i // 64, np.uint64(1 << i % 64)) for i, v in enumerate(self.blocks)}
-
-
-def hashed(marks: Words) -> Words:
-    """Mix the words of each column into one."""
-    mixed = np.zeros(marks.shape[1], np.uint64)
-    for word in marks:
-        mixed = (mixed ^ word) * MIX[1]
-        mixed ^= mixed >> np.uint64(29)
-    return mixed
 
 
 @dataclass(frozen=True)
@@ -388,31 +350,3 @@ class _Sweep:
     @staticmethod
     def _mask(bits: Iterable[int]) -> np.uint64:
         return np.uint64(sum(1 << bit for bit in bits))
-
-
-def depth_first_order(producers: list[list[int]], consumers: list[list[int]]) -> list[int]:
-    """Return a topological order in which few blocks wait for a consumer at any time.
-
-    Depth first from the ends, producers with the most ancestors first, so that what lies long
-    since behind is not kept waiting for a long branch.
-    """
-    ancestors = [0] * len(producers)
-    sizes = [0] * len(producers)
-    for v, before in enumerate(producers):  # blocks are in topological order
-        ancestors[v] = 1 << v
-        for u in before:
-            ancestors[v] |= ancestors[u]
-        sizes[v] = ancestors[v].bit_count()
-    seen = [False] * len(producers)
-    order: list[int] = []
-    ends = [v for v, after in enumerate(consumers) if not after]
-    stack = [(v, False) for v in sorted(ends, key=sizes.__getitem__)]
-    while stack:
-        v, finished = stack.pop()
-        if finished:
-            order.append(v)
-        elif not seen[v]:
-            seen[v] = True
-            stack.append((v, True))
-            stack += [(u, False) for u in sorted(producers[v], key=sizes.__getitem__)]
-    return order

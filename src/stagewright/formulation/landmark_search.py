@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from stagewright.formulation.box_bound import Walk
 from stagewright.formulation.bracket import Bracket
 from stagewright.formulation.flat_costs import FlatCosts
-from stagewright.formulation.ideal_table import MANY_ROWS, Grid, IdealTable, Landmarks, tabulate
+from stagewright.formulation.ideal_table import MANY_ROWS, Grid, IdealTable, tabulate
 from stagewright.formulation.landmark_sets import LandmarkSets
-from stagewright.formulation.nested_walk import Load, NestedWindows, passed
+from stagewright.formulation.landmarks import Landmarks
+from stagewright.formulation.nested_walk import passed
+from stagewright.formulation.nested_windows import Load, NestedWindows
 from stagewright.formulation.reduced_graph import ReducedGraph
 from stagewright.formulation.table_plans import TablePlans
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
-Words = NDArray[np.uint64]
 
 HEAVY = (0.6, 0.3, 0.15)
 """Landmarks have such a part of the period as load, the last of these that leaves few rows."""
@@ -146,7 +147,7 @@ class LandmarkSearch:
         return passed(nested, level.mirror, self._costs, period_s, self._expired)
 
     def _typical_share(self) -> float:
-        """C of the load: (m-1)/m by parameters, of stages with more than one replica."""
+        """Return c of the load: (m-1)/m by parameters, of stages with more than one replica."""
         problem, stages = self._bracket.problem, self._bracket.stages
         instance = problem.instance
         held = dict(zip(instance.nodes, instance.parameter_bytes.tolist(), strict=True))
@@ -235,9 +236,7 @@ class LandmarkSearch:
         before, after = known
         rows = np.flatnonzero(before + after <= self._costs.gpus)
         marks = table.marks[:, rows]
-        if len(np.unique(marks, axis=1).T) > MOST_SETS:
-            return None
-        sorted_out = LandmarkSets.of(marks, self._expired)
+        sorted_out = LandmarkSets.of(marks, MOST_SETS, self._expired)
         if sorted_out is None:
             return None
         family, sets = sorted_out

@@ -8,6 +8,7 @@ look at any pair of ideals.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -78,13 +79,16 @@ class LandmarkSets:
 
     @classmethod
     def of(
-        cls, marks: Words, expired: Callable[[], bool] = lambda: False
+        cls, marks: Words, most: float = math.inf, expired: Callable[[], bool] = lambda: False
     ) -> tuple[LandmarkSets, Indices] | None:
         """Return the distinct sets among columns of marks, and which each column is.
 
-        ``None`` if time is over. It takes some seconds for ten thousand sets, and 600 MB.
+        ``None`` if there are more than ``most``, or time is over. It takes three bytes for each
+        pair of them.
         """
         distinct, place = np.unique(marks, axis=1, return_inverse=True)
+        if distinct.shape[1] > most:
+            return None
         size = np.bitwise_count(distinct).sum(axis=0, dtype=np.int64)
         order = np.argsort(size, kind="stable")
         rank = np.empty(len(order), dtype=np.int64)

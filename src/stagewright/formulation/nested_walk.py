@@ -20,167 +20,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stagewright.formulation.box_bound import Windows
 from stagewright.formulation.flat_costs import SLACK, FlatCosts
-from stagewright.formulation.landmark_sets import LandmarkSets, Steps
+from stagewright.formulation.landmark_sets import LandmarkSets
+from stagewright.formulation.nested_windows import NestedWindows
+from stagewright.formulation.stage_starts import NOWHERE, StageStarts
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-NOWHERE = -np.inf
 ROUNDING = 1e-11
 CLASSES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 13, 18, 26, 40, 64)
 """From so many replicas on, up to the next, a stage counts what these would save: never more."""
-
-
-@dataclass(frozen=True)
-class Load:
-    """What a walk goes along: work, and parameters at so many seconds each.
-
-    Attributes
-    ----------
-    share
-        c, the part of s that each byte of parameters counts.
-    total_s, total_bytes
-        Load and parameters of the whole graph.
-    """
-
-    share: float
-    total_s: float
-    total_bytes: float
-
-
-@dataclass(frozen=True)
-class NestedWindows:
-    """Windows by load, each with a set of landmarks; ascending by these.
-
-    Attributes
-    ----------
-    windows
-        ``least_s`` and ``most_s`` are loads.
-    sets
-        Which set of the family each belongs to.
-    rows
-        Of a table that they are from.
-    before, after
-        Known lower bounds on the GPUs before each window, and after it.
-    """
-
-    family: LandmarkSets
-    load: Load
-    windows: Windows
-    sets: Indices
-    rows: Indices
-    before: Floats
-    after: Floats
-
-    def __len__(self) -> int:
-        """Count the windows."""
-        return len(self.sets)
-
-    def take(self, rows: Indices) -> NestedWindows:
-        """Return some of the windows, ascending."""
-        return NestedWindows(
-            self.family,
-            self.load,
-            self.windows.take(rows),
-            self.sets[rows],
-            self.rows[rows],
-            self.before[rows],
-            self.after[rows],
-        )
-
-    def useful(self, gpus: int) -> Indices:
-        """Return the windows that have enough GPUs before and after them."""
-        return np.flatnonzero(self.before + self.after <= gpus)
-
-    def mirrored(self, family: LandmarkSets) -> NestedWindows:
-        """Return the windows as they look from the other end of the pipeline, in reverse order.
-
-        ``family`` is the mirrored one.
-        """
-        back = np.arange(len(self))[::-1]
-        windows = self.windows.mirrored(self.load.total_s, self.load.total_bytes).take(back)
-        sets = len(family) - 1 - self.sets[back]
-        columns = self.rows[back], self.after[back], self.before[back]
-        return NestedWindows(family, self.load, windows, sets, *columns)
-
-
-@dataclass
-class _Class:
-    """Stages with about so many replicas.
-
-    Attributes
-    ----------
-    fewest, most
-        Their replicas.
-    extra
-        s (c_m - c) of the fewest.
-    first
-        GPUs that the first column of ``best`` stands for.
-    best
-        The most that can be had in a set of one level or any smaller one, shape (sets, GPUs).
-    past
-        ``first`` and ``best`` of the levels before.
-    """
-
-    fewest: int
-    most: int
-    extra: float
-    first: int = 0
-    best: Floats = field(default_factory=lambda: np.zeros((0, 0)))
-    past: list[tuple[int, Floats]] = field(default_factory=list)
-
-    @property
-    def replicas(self) -> range:
-        """Numbers of them."""
-        return range(self.fewest, self.most + 1)
-
-    def step(self, steps: tuple[Steps, ...], sets: int) -> None:
-        """Go to the next level, of so many sets, and pass on to them what is known."""
-        known = [(s, *self.past[s.source]) for s in steps if self.past[s.source][1].shape[1]]
-        self.first = min((first for _, first, _ in known), default=0)
-        columns = max((first + best.shape[1] for _, first, best in known), default=0) - self.first
-        self.best = np.full((sets, columns), NOWHERE)
-        for s, first, best in known:
-            at = slice(first - self.first, first - self.first + best.shape[1])
-            self.best[s.upper, at] = np.maximum(self.best[s.upper, at], s.largest(best))
-
-    def leave(self) -> None:
-        """Remember what is known of a level."""
-        self.past.append((self.first, self.best))
-
-    def columns(self, first: int, count: int) -> Floats:
-        """Return ``best`` for so many numbers of GPUs from one on."""
-        if first >= self.first and first + count <= self.first + self.best.shape[1]:
-            return self.best[:, first - self.first : first - self.first + count]
-        found = np.full((len(self.best), count), NOWHERE)
-        low, high = max(first, self.first), min(first + count, self.first + self.best.shape[1])
-        if low < high:
-            found[:, low - first : high - first] = self.best[
-                :, low - self.first : high - self.first
-            ]
-        return found
-
-    def widen(self, first: int, count: int) -> None:
-        """Make room for further numbers of GPUs."""
-        if self.best.shape[1] == 0:
-            self.first = first
-        low, high = min(first, self.first), max(first + count, self.first + self.best.shape[1])
-        self.best, self.first = self.columns(low, high - low), low
-
-    def trim(self, least: float) -> None:
-        """Forget what is too little, and numbers of GPUs for which nothing is left."""
-        self.best[self.best < least] = NOWHERE
-        there = np.flatnonzero((self.best > NOWHERE).any(axis=0))
-        low, high = (there[0], there[-1] + 1) if len(there) else (0, 0)
-        self.best, self.first = self.best[:, low:high], self.first + int(low)
 
 
 class NestedWalk:
@@ -216,7 +72,9 @@ class NestedWalk:
         self._room_s = nested.load.total_s * ROUNDING
         starts = [m for m in CLASSES if m <= costs.most]
         self._classes = [
-            _Class(low, high - 1, sync_s * ((low - 1) / low - nested.load.share))
+            StageStarts.of(
+                range(low, high), sync_s * ((low - 1) / low - nested.load.share), windows
+            )
             for low, high in itertools.pairwise([*starts, costs.most + 1])
         ]
         self._starts = [self._may_start(c) for c in self._classes]
@@ -237,7 +95,7 @@ class NestedWalk:
             found.append(np.where(column < reach.shape[1], first + column, np.inf))
         return np.concatenate(found)
 
-    def _may_start(self, c: _Class) -> Bools:
+    def _may_start(self, c: StageStarts) -> Bools:
         """Which windows may have such a stage after them on the GPUs that are left."""
         nested, windows = self._nested, self._nested.windows
         able: Bools = (self._asked <= c.most) & (nested.before + c.fewest <= self._costs.gpus)
@@ -278,9 +136,10 @@ class NestedWalk:
         # Windows of a level and of those after it begin at such a load.
         nearest = _by_level(np.minimum, nested.windows.least_s, bounds, nested.load.total_s)
         nearest = np.minimum.accumulate(nearest[::-1])[::-1] - self._room_s
+        sizes = np.diff(family.bounds).tolist()
         for level, (low, high) in enumerate(itertools.pairwise(bounds.tolist())):
             for c in self._classes:
-                c.step(family.steps[level], int(np.diff(family.bounds)[level]))
+                c.step(family.steps[level], sizes[level])
                 if c.extra >= 0:
                     c.trim(nearest[level] - c.most * self._period)
             first = int(firsts[level])
@@ -316,7 +175,7 @@ class NestedWalk:
             return reach
         asked = self._asked[rows]
         for c in self._classes:
-            taken = c.extra * (windows.least_bytes if c.extra > 0 else windows.most_bytes)[rows]
+            taken = c.taken[rows]
             for m in range(c.fewest, min(c.most, first + columns - 1) + 1):
                 to = m * self._period - taken
                 good = to >= least
@@ -359,7 +218,7 @@ class NestedWalk:
         asked = self._asked[rows]
         least, most = windows.least_s[rows] - self._room_s, windows.most_s[rows]
         for c in self._classes:
-            taken = c.extra * (windows.least_bytes if c.extra > 0 else windows.most_bytes)[rows]
+            taken = c.taken[rows]
             for m in c.replicas:
                 low = max(first, c.first + m)
                 high = min(first + columns, c.first + c.best.shape[1] + m)
@@ -376,15 +235,14 @@ class NestedWalk:
 
     def _give(self, rows: slice, sets: Indices, reach: Floats, first: int) -> bool:
         """Pass on what these windows reach; return whether that is more than was known."""
-        windows, columns, grown = self._nested.windows, reach.shape[1], False
+        columns, grown = reach.shape[1], False
         for c, may_start in zip(self._classes, self._starts, strict=True):
             able = np.flatnonzero(may_start[rows])
             if len(able) == 0:
                 continue
-            given = c.extra * (windows.most_bytes if c.extra > 0 else windows.least_bytes)[rows]
             begins = np.flatnonzero(np.diff(sets[able], prepend=-1))
             here = sets[able[begins]]
-            own = np.maximum.reduceat(reach[able] + given[able, None], begins, axis=0)
+            own = np.maximum.reduceat(reach[able] + c.given[rows][able, None], begins, axis=0)
             c.widen(first, columns)
             at = slice(first - c.first, first - c.first + columns)
             old = c.best[here, at]

@@ -61,3 +61,31 @@ def _order(units: Units, priority: Callable[[int, int], tuple[float, ...]]) -> t
             if waiting[w] == 0:
                 heapq.heappush(ready, (priority(w, len(order)), w))
     return tuple(order)
+
+
+def depth_first_order(producers: list[list[int]], consumers: list[list[int]]) -> list[int]:
+    """Return a topological order in which few blocks wait for a consumer at any time.
+
+    Depth first from the ends, producers with the most ancestors first, so that what lies long
+    since behind is not kept waiting for a long branch.
+    """
+    ancestors = [0] * len(producers)
+    sizes = [0] * len(producers)
+    for v, before in enumerate(producers):  # blocks are in topological order
+        ancestors[v] = 1 << v
+        for u in before:
+            ancestors[v] |= ancestors[u]
+        sizes[v] = ancestors[v].bit_count()
+    seen = [False] * len(producers)
+    order: list[int] = []
+    ends = [v for v, after in enumerate(consumers) if not after]
+    stack = [(v, False) for v in sorted(ends, key=sizes.__getitem__)]
+    while stack:
+        v, finished = stack.pop()
+        if finished:
+            order.append(v)
+        elif not seen[v]:
+            seen[v] = True
+            stack.append((v, True))
+            stack += [(u, False) for u in sorted(producers[v], key=sizes.__getitem__)]
+    return order

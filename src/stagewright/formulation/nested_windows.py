@@ -1,0 +1,87 @@
+"""Windows of ideals by load, each with the landmarks that its ideals hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stagewright.formulation.box_bound import Windows
+from stagewright.formulation.landmark_sets import LandmarkSets
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a walk goes along: work, and parameters at so many seconds each.
+
+    Attributes
+    ----------
+    share
+        c, the part of s that each byte of parameters counts.
+    total_s, total_bytes
+        Load and parameters of the whole graph.
+    """
+
+    share: float
+    total_s: float
+    total_bytes: float
+
+
+@dataclass(frozen=True)
+class NestedWindows:
+    """Windows by load, each with a set of landmarks; ascending by these.
+
+    Attributes
+    ----------
+    windows
+        ``least_s`` and ``most_s`` are loads.
+    sets
+        Which set of the family each belongs to.
+    rows
+        Of a table that they are from.
+    before, after
+        Known lower bounds on the GPUs before each window, and after it.
+    """
+
+    family: LandmarkSets
+    load: Load
+    windows: Windows
+    sets: Indices
+    rows: Indices
+    before: Floats
+    after: Floats
+
+    def __len__(self) -> int:
+        """Count the windows."""
+        return len(self.sets)
+
+    def take(self, rows: Indices) -> NestedWindows:
+        """Return some of the windows, ascending."""
+        return NestedWindows(
+            self.family,
+            self.load,
+            self.windows.take(rows),
+            self.sets[rows],
+            self.rows[rows],
+            self.before[rows],
+            self.after[rows],
+        )
+
+    def useful(self, gpus: int) -> Indices:
+        """Return the windows that have enough GPUs before and after them."""
+        return np.flatnonzero(self.before + self.after <= gpus)
+
+    def mirrored(self, family: LandmarkSets) -> NestedWindows:
+        """Return the windows as they look from the other end of the pipeline, in reverse order.
+
+        ``family`` is the mirrored one.
+        """
+        back = np.arange(len(self))[::-1]
+        windows = self.windows.mirrored(self.load.total_s, self.load.total_bytes).take(back)
+        sets = len(family) - 1 - self.sets[back]
+        columns = self.rows[back], self.after[back], self.before[back]
+        return NestedWindows(family, self.load, windows, sets, *columns)
