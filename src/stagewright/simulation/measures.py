@@ -87,10 +87,11 @@ def _period(times: NDArray[np.float64]) -> tuple[float, int]:
     best, shift = np.inf, 1
     for candidate in range(1, len(times) // 2 + 1):
         moved = times[candidate:] - times[:-candidate]
-        spread = float(moved.max() - moved.min())
+        longest = float(moved.max())
+        spread = longest - float(moved.min())
         if spread < best * (1 - 1e-9) - 1e-12 * float(times[-1]):
             best, shift = spread, candidate
-        if best <= 1e-9 * float(moved.mean()):
+        if best <= 1e-9 * longest:
             break
     steps = (len(times) - 1) // shift * shift
     return float(times[-1] - times[-1 - steps]) / steps, shift
