@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from stagewright.model.errors import NetworkError
@@ -49,26 +51,58 @@ def measure_links(request: LinkRequest) -> tuple[MeasuredLink, ...]:
                 "torchrun started one rank; a link has two ends",
                 hint="Start two ranks at least, such as --nproc-per-node=2",
             )
-        return _answer(request, dict(os.environ))
-    with _loopback() as (first, second), ExitStack() as stack:
-        stack.enter_context(child.started(WORKER, request.model_dump_json(), second))
-        return _answer(request, first)
+        with child.started(WORKER, request.model_dump_json(), dict(os.environ)) as one:
+            return _answer(*one)
+    asked = request.model_dump_json()
+    with (
+        _loopback() as (first, second),
+        child.started(WORKER, asked, first) as one,
+        _heard(asked, second, one[0]) as refusals,
+    ):
+        return _answer(*one, refusals)
 
 
-def _answer(request: LinkRequest, environment: Mapping[str, str]) -> tuple[MeasuredLink, ...]:
-    """Be one rank, and return what it found."""
-    with child.started(WORKER, request.model_dump_json(), environment) as (process, lines):
-        for line in lines:
-            match content := child.content(line):
-                case Failure():
-                    raise child.error(content)
-                case LinksAnswer():
-                    process.wait()
-                    return content.links
-        code = process.wait()
+def _answer(
+    process: subprocess.Popen[bytes], lines: Iterator[str], refusals: Sequence[Failure] = ()
+) -> tuple[MeasuredLink, ...]:
+    """Return what a rank found, or raise what it or the other one refused."""
+    for line in lines:
+        match content := child.content(line):
+            case Failure():
+                raise child.error(content)
+            case LinksAnswer():
+                process.wait()
+                return content.links
+    code = process.wait()
+    for refusal in refusals:
+        raise child.error(refusal)
     raise NetworkError(
         f"the process that measured the network {child.death(code)}", hint=child.advice(code)
     )
+
+
+@contextmanager
+def _heard(
+    request: str, environment: Mapping[str, str], first: subprocess.Popen[bytes]
+) -> Iterator[list[Failure]]:
+    """Run the second rank, and end the first, which would wait for it, if it refuses its input."""
+    refusals: list[Failure] = []
+
+    def listen(lines: Iterator[str]) -> None:
+        for line in lines:
+            content = child.content(line)
+            if isinstance(content, Failure) and content.of == "input":
+                refusals.append(content)
+                first.kill()
+
+    with child.started(WORKER, request, environment) as (process, lines):
+        listener = threading.Thread(target=listen, args=(lines,), daemon=True)
+        listener.start()
+        try:
+            yield refusals
+        finally:
+            process.kill()
+            listener.join()
 
 
 @contextmanager
