@@ -72,7 +72,7 @@ def test_steps_lead_from_each_set_to_all_that_contain_it(sets):
     assert (family.marks[:, place] == words(sets)).all()
     inside = np.array([[a < b for b in sets] for a in sets])
     assert (above(family)[np.ix_(place, place)] == inside).all()
-    assert (above(family.mirrored()) == above(family)[::-1, ::-1].T).all()
+    assert (above(family.mirrored) == above(family)[::-1, ::-1].T).all()
 
 
 def test_sets_are_not_sorted_out_once_time_is_over_or_where_they_are_many():
@@ -144,10 +144,10 @@ def test_the_walk_reaches_what_trying_every_stage_does(nested, period_s, gpus, f
     assert walk.finishes() == finished
     np.testing.assert_allclose(walk.for_all_gpus(), expected, rtol=1e-7)
 
-    found = passed(nested, nested.family.mirrored(), costs, period_s, lambda: False)
+    found = passed(nested, costs, period_s, lambda: False)
     assert (found is not None) == finished
     if found is not None:
-        mirror = nested.mirrored(nested.family.mirrored())
+        mirror = nested.mirrored()
         back, _ = literal(mirror, costs, period_s, free=False)
         slack = (expected + back[::-1, ::-1]).max(axis=1) - TOTAL_S
         order = np.argsort(found[1].rows)

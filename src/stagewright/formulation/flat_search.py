@@ -62,8 +62,9 @@ ROUNDS, GAIN = 50, 3e-4
 SLOW, SMALL = 0.25, 300_000
 """Once a finer table raises the bound by less than such a part of the gap, plans are looked for;
 not after tables of so few rows (each counted once a GPU) that raise it: the next is soon made."""
-WIDE = 0.02
-"""Gap after the second table from which on ideals that do not nest are likely to be the reason."""
+WIDE, LARGE = 0.02, 150_000
+"""Gap after the second table from which on ideals that do not nest are likely to be the reason;
+where the first has so many rows (each counted once a GPU) walks over the second take long."""
 TRIES = 40
 """Orders to vary between these."""
 FEWEST_SPLITS = 50
@@ -143,11 +144,13 @@ class FlatSearch(Bracket):
 
     def _tables(self, tree: BoxTree, near: StretchSearch) -> None:
         """Narrow the bracket down with tables of all ideals."""
-        promising, raised = True, False
+        promising, raised, landmarks = True, False, False
         bound_s = self.bound_s
         gpus = FlatCosts.of(self.problem).gpus
         for tables, rows in enumerate(TableSearch(self, tree.graph).rounds(), start=1):
-            if tables == 2 and self.bound_s < self.period_s * (1 - WIDE):
+            wide = self.bound_s < self.period_s * (1 - WIDE)
+            if wide and not landmarks and (tables == 2 or rows * gpus > LARGE):
+                landmarks = True
                 self._landmarks(tree)
             slow = self.bound_s - bound_s < SLOW * (self.period_s - self.bound_s)
             if slow and tables > 1 and (rows * gpus > SMALL or self.bound_s == bound_s):

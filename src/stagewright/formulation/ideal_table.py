@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stagewright.formulation.box_bound import Windows
-from stagewright.formulation.landmarks import MIX, Landmarks, hashed
+from stagewright.formulation.landmarks import MIX, Landmarks, WantedRows, hashed
 from stagewright.formulation.orders import depth_first_order
 from stagewright.formulation.reduced_graph import ReducedGraph
 
@@ -227,7 +227,6 @@ class _Sweep:
     ) -> None:
         size = len(graph)
         self._landmarks, self._marks = landmarks, landmarks.bits()
-        self._marked = np.zeros((landmarks.words, 1), np.uint64)
         self._leaving = np.zeros(size) if leaving is None else leaving
         self._graph, self._time, self._grid = graph, time_s, grid
         self._producers: list[list[int]] = [[] for _ in range(size)]
@@ -247,13 +246,18 @@ class _Sweep:
         self._undecided = [len(consumers) for consumers in self._consumers]
         self._history: list[_Decided] = []
         self._decisions = 1
+        self._order = depth_first_order(self._producers, self._consumers)
+        self._wanted: WantedRows | None = None
+        if landmarks.only is not None:
+            self._wanted = WantedRows(landmarks, landmarks.only, self._order, self._producers)
+            self._wanted.start(time_s)
 
     def run(self, expired: Callable[[], bool], most_rows: int) -> IdealTable | None:
         rows = _Rows.start(self._landmarks.words)
         complete = [rows.take(np.zeros(0, dtype=np.int64))]
         after_merge = 1
         sources = sum(not producers for producers in self._producers)
-        for v in depth_first_order(self._producers, self._consumers):
+        for v in self._order:
             rows = self._decide(rows, v)
             sources -= not self._producers[v]
             if sources == 0:
@@ -262,14 +266,15 @@ class _Sweep:
                     complete.append(rows.take(done))
                     rows = rows.take(~done)
             if len(rows) > GROWTH * after_merge + FEW_ROWS:
-                rows = rows.merged(self._grid)
+                rows = self._among_wanted(rows).merged(self._grid)
                 after_merge = len(rows)
                 large = after_merge > most_rows or self._decisions > MANY_DECISIONS
                 if large or expired():
                     return None
         found = _Rows.concatenate(complete)
         both = SOME_INSIDE | SOME_OUTSIDE
-        found = found.take((found.state & both) == both).merged(self._grid)
+        found = found.take((found.state & both) == both)
+        found = self._among_wanted(found).merged(self._grid)
         least_s, most_s, least_bytes, most_bytes, cut_bytes, found_s, found_bytes = found.figures
         windows = Windows(least_s, most_s, least_bytes, most_bytes, cut_bytes)
         exact = Windows(found_s, found_s, found_bytes, found_bytes, cut_bytes)
@@ -298,14 +303,10 @@ class _Sweep:
             word, bit = self._marks[v]
             marks = marks.copy()
             marks[word] |= bit
-            if v in self._landmarks.blocks[: self._landmarks.first]:
-                self._marked[word] |= bit
         inner = _Rows(state, inner.figures + added[:, None], last, marks)
         rows = _Rows.concatenate([outer, self._useful(inner)])
-        if v in self._marks and self._landmarks.only is not None:
-            marked = self._marked[: len(self._landmarks.only)]
-            wanted = hashed(self._landmarks.only & marked)
-            rows = rows.take(np.isin(hashed(rows.marks[: len(marked)] & marked), wanted))
+        if self._wanted is not None and self._wanted.decide(v, made_s):
+            rows = self._among_wanted(rows)
         forgotten = self._mask(self._retired(v))
         return _Rows(rows.state & ~forgotten, rows.figures, rows.last, rows.marks)
 
@@ -325,6 +326,13 @@ class _Sweep:
                 state[inside] |= leaves
             cut_bytes[inside] += tensor.n_bytes
         return self._useful(_Rows(state, figures, rows.last, rows.marks))
+
+    def _among_wanted(self, rows: _Rows) -> _Rows:
+        """Rows that may become ideals with one of the only sets of landmarks."""
+        if self._wanted is None:
+            return rows
+        figures = rows.figures
+        return rows.take(self._wanted.among(rows.marks, figures[LEAST_S], figures[MOST_S]))
 
     def _useful(self, rows: _Rows) -> _Rows:
         """Rows that no more bytes leave already than a useful cut has."""

@@ -18,7 +18,7 @@ from stagewright.formulation.bracket import Bracket
 from stagewright.formulation.flat_costs import FlatCosts
 from stagewright.formulation.ideal_table import MANY_ROWS, Grid, IdealTable, tabulate
 from stagewright.formulation.landmark_sets import LandmarkSets
-from stagewright.formulation.landmarks import Landmarks
+from stagewright.formulation.landmarks import Landmarks, hashed
 from stagewright.formulation.nested_walk import passed
 from stagewright.formulation.nested_windows import Load, NestedWindows
 from stagewright.formulation.reduced_graph import ReducedGraph
@@ -40,6 +40,8 @@ PARAMETERS = 1.0
 """Size of a cell in all-reduce seconds, in sizes of a cell in load."""
 FINER, LITTLE, FEW_WINDOWS = 5.0, 2.0, 5000
 """Cells are so many times smaller in a finer table, less where walks pass more windows."""
+POWER = 1.5
+"""With cells of half the size a table has about 2**POWER as many rows, often more."""
 FINE = 1 / 30
 """Once cells are as small as such a part of a landmark's load, further landmarks tell more."""
 DEEPEST = 6
@@ -55,7 +57,7 @@ CLOSE = 1e-3
 
 @dataclass(frozen=True)
 class _Level:
-    """Windows of a table, with the sets of their landmarks seen from both ends.
+    """Windows of a table, each with the set of its landmarks.
 
     Attributes
     ----------
@@ -70,7 +72,6 @@ class _Level:
     landmarks: tuple[int, ...]
     table: IdealTable
     nested: NestedWindows
-    mirror: LandmarkSets
 
 
 class LandmarkSearch:
@@ -93,7 +94,7 @@ class LandmarkSearch:
         while coarse is not None and not self._closed(bracket.period_s):
             gap_s = bracket.period_s - bracket.bound_s
             trial_s = bracket.bound_s + FIRST * gap_s
-            found = self._passed(coarse, coarse.nested, trial_s)
+            found = self._passed(coarse.nested, trial_s)
             if found is None:
                 bracket.refute(trial_s)
                 continue
@@ -113,7 +114,7 @@ class LandmarkSearch:
         kept: list[tuple[float, Floats, NestedWindows]] = []
         nested, trial_s = finer.nested, period_s
         while not self._expired():
-            found = self._passed(finer, nested, trial_s)
+            found = self._passed(nested, trial_s)
             if found is not None and self._expired():
                 return True
             if found is None:
@@ -142,9 +143,9 @@ class LandmarkSearch:
         return self._bracket.settings.expired
 
     def _passed(
-        self, level: _Level, nested: NestedWindows, period_s: float
+        self, nested: NestedWindows, period_s: float
     ) -> tuple[Floats, NestedWindows] | None:
-        return passed(nested, level.mirror, self._costs, period_s, self._expired)
+        return passed(nested, self._costs, period_s, self._expired)
 
     def _typical_share(self) -> float:
         """Return c of the load: (m-1)/m by parameters, of stages with more than one replica."""
@@ -194,18 +195,21 @@ class LandmarkSearch:
 
     def _finer(self, level: _Level, windows: NestedWindows) -> _Level | None:
         """Make a table of the ideals in some windows, with more landmarks if it stays small."""
-        only = windows.family.marks[:, np.unique(windows.sets)]
+        only = windows.wanted(len(level.landmarks))
         choices = [(level.heavy, level.cell / LITTLE)]
         if len(windows) < FEW_WINDOWS:
             choices.insert(0, (level.heavy, level.cell / FINER))
         if level.cell < FINE * level.heavy:
             choices.insert(0, (level.heavy * LIGHTER, LIGHT_CELL))
+        kept = np.isin(hashed(level.table.marks), hashed(only.marks)).sum()
         for heavy, cell in choices:
             more = tuple(v for v in self._heavy(heavy) if v not in set(level.landmarks))
             landmarks = level.landmarks + more
             if heavy < level.heavy and not more:
                 continue
-            marks = Landmarks(landmarks, only, len(level.landmarks))
+            if heavy == level.heavy and kept * (level.cell / cell) ** POWER > FINE_ROWS:
+                continue
+            marks = Landmarks(landmarks, only)
             table = self._table(self._load_s, cell, marks, FINE_ROWS)
             if table is None:
                 continue
@@ -245,7 +249,7 @@ class LandmarkSearch:
         windows = table.windows.take(rows)
         columns = sets[order], rows, before[rows], after[rows]
         nested = NestedWindows(family, self._load, windows, *columns)
-        return _Level(heavy, cell, landmarks, table, nested, family.mirrored())
+        return _Level(heavy, cell, landmarks, table, nested)
 
     def _plan(self, table: IdealTable, slack_s: Floats, nested: NestedWindows) -> None:
         """Look for a plan over ideals that walks pass."""

@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,10 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Words = NDArray[np.uint64]
+
+
+AT_ONCE = 256
+"""Sets whose inclusions are looked at together, for the sake of memory."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,8 @@ class LandmarkSets:
     ) -> tuple[LandmarkSets, Indices] | None:
         """Return the distinct sets among columns of marks, and which each column is.
 
-        ``None`` if there are more than ``most``, or time is over. It takes three bytes for each
-        pair of them.
+        ``None`` if there are more than ``most``, or time is over. It takes a bit for each pair of
+        them.
         """
         distinct, place = np.unique(marks, axis=1, return_inverse=True)
         if distinct.shape[1] > most:
@@ -93,19 +98,29 @@ class LandmarkSets:
         order = np.argsort(size, kind="stable")
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order))
-        sizes, begins = np.unique(size[order], return_index=True)
+        family = cls._of_distinct(distinct[:, order], expired)
+        return None if family is None else (family, rank[place.ravel()])
+
+    @classmethod
+    def _of_distinct(cls, marks: Words, expired: Callable[[], bool]) -> LandmarkSets | None:
+        """Return sets that differ, ascending by size."""
+        size = np.bitwise_count(marks).sum(axis=0, dtype=np.int64)
+        sizes, begins = np.unique(size, return_index=True)
         bounds = np.append(begins, len(size)) if len(sizes) else np.zeros(1, dtype=np.int64)
-        pairs = _direct(distinct[:, order], expired)
-        if pairs is None:
-            return None
-        return cls(distinct[:, order], bounds, _steps(*pairs, bounds)), rank[place.ravel()]
+        pairs = _direct(marks, expired)
+        return None if pairs is None else cls(marks, bounds, _steps(*pairs, bounds))
+
+    def take(self, sets: Indices, expired: Callable[[], bool]) -> LandmarkSets | None:
+        """Return some of the sets, ascending; ``None`` if time is over."""
+        return self._of_distinct(self.marks[:, sets], expired)
 
     def __len__(self) -> int:
         """Count the sets."""
         return int(self.marks.shape[1])
 
+    @cached_property
     def mirrored(self) -> LandmarkSets:
-        """Return the landmarks outside instead: the last set comes first."""
+        """The landmarks outside instead: the last set comes first."""
         levels, sizes = len(self.steps), np.diff(self.bounds)
         found: list[list[Steps]] = [[] for _ in range(levels)]
         for level, steps in enumerate(self.steps):
@@ -120,25 +135,32 @@ class LandmarkSets:
 
 
 def _direct(marks: Words, expired: Callable[[], bool]) -> tuple[Indices, Indices] | None:
-    """Pairs of sets of which the second contains the first with none between; ascending by size."""
+    """Pairs of sets of which the second contains the first with none between.
+
+    Sets ascend by size. What a set contains is an integer of a bit for each.
+    """
+    lower: list[int] = []
+    upper: list[int] = []
+    contained: list[int] = []
     size = marks.shape[1]
-    within = np.ones((size, size), dtype=bool)
-    for word in marks:
-        within &= (word[None, :] & ~word[:, None]) == 0
-    lower, upper = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-    left = within & ~np.eye(size, dtype=bool)
-    sets = np.arange(size)
-    while len(sets):
+    for low in range(0, size, AT_ONCE):
         if expired():
             return None
-        # Of those within that are in no other taken so far, the largest.
-        largest = size - 1 - left[:, ::-1].argmax(axis=1)
-        there = left[np.arange(len(sets)), largest]
-        left, sets, largest = left[there], sets[there], largest[there]
-        lower.append(largest)
-        upper.append(sets)
-        left &= ~within[largest]
-    return np.concatenate(lower), np.concatenate(upper)
+        high = min(low + AT_ONCE, size)
+        inside = np.ones((high - low, high), dtype=bool)
+        for word in marks:
+            inside &= (word[None, :high] & ~word[low:high, None]) == 0
+        rows = np.packbits(inside, axis=1, bitorder="little")
+        for i, row in enumerate(rows, start=low):
+            held = int.from_bytes(row.tobytes(), "little") ^ (1 << i)
+            contained.append(held)
+            # Of those that are in no other taken so far, the largest.
+            while held:
+                largest = held.bit_length() - 1
+                lower.append(largest)
+                upper.append(i)
+                held &= ~(contained[largest] | 1 << largest)
+    return np.array(lower, dtype=np.int64), np.array(upper, dtype=np.int64)
 
 
 def _steps(lower: Indices, upper: Indices, bounds: Indices) -> tuple[tuple[Steps, ...], ...]:

@@ -8,9 +8,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 Words = NDArray[np.uint64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 MIX = tuple(np.uint64(x) for x in (1 << 32, 0xC2B2AE3D27D4EB4F, 0x9E3779B97F4A7C15))
 """The first keeps two numbers of a cell apart, the others are odd with irregular bits."""
+
+
+@dataclass(frozen=True)
+class OnlySets:
+    """Sets of the first landmarks, and how much work ideals have that hold them.
+
+    Attributes
+    ----------
+    marks
+        The sets, shape (words, sets).
+    first
+        How many landmarks these are of.
+    least_s, most_s
+        Range of the work with each set, with room for rounding; other ideals may be left out.
+    """
+
+    marks: Words
+    first: int
+    least_s: Floats
+    most_s: Floats
 
 
 @dataclass(frozen=True)
@@ -22,15 +44,11 @@ class Landmarks:
     blocks
         The first has the lowest bit of the first word.
     only
-        Sets of the first landmarks, shape (words, sets): ideals that hold another set of these may
-        be left out, none other may. All if ``None``.
-    first
-        How many landmarks these are.
+        Ideals that hold no such set of the first landmarks may be left out; all matter if ``None``.
     """
 
     blocks: tuple[int, ...]
-    only: Words | None = None
-    first: int = 0
+    only: OnlySets | None = None
 
     @property
     def words(self) -> int:
@@ -40,6 +58,67 @@ class Landmarks:
     def bits(self) -> dict[int, tuple[int, np.uint64]]:
         """Word and bit of each block."""
         return {v: (i // 64, np.uint64(1 << i % 64)) for i, v in enumerate(self.blocks)}
+
+
+class WantedRows:
+    """Which partial ideals of a sweep may still become ideals with one of the only sets.
+
+    Of the blocks that are not decided yet, those before a landmark inside come along for certain,
+    those after one outside do not, and the others may or may not.
+
+    Parameters
+    ----------
+    order
+        All blocks, each after its producers.
+    producers
+        Of each block.
+    """
+
+    def __init__(
+        self, landmarks: Landmarks, only: OnlySets, order: list[int], producers: list[list[int]]
+    ) -> None:
+        self._only, self._bits = only, dict(list(landmarks.bits().items())[: only.first])
+        inside, outside = np.zeros((2, len(producers), only.marks.shape[1]), dtype=bool)
+        for v, (word, bit) in self._bits.items():
+            inside[v] = (only.marks[word] & bit) != 0
+            outside[v] = ~inside[v]
+        for v in reversed(order):
+            for u in producers[v]:
+                inside[u] |= inside[v]
+        for v in order:
+            for u in producers[v]:
+                outside[v] |= outside[u]
+        self._inside, self._free = inside, ~(inside | outside)
+        self._decided = np.zeros((len(only.marks), 1), np.uint64)
+        self._certain_s = np.zeros(only.marks.shape[1])
+        self._possible_s = np.zeros(only.marks.shape[1])
+
+    def start(self, time_s: Floats) -> None:
+        """Begin with no block decided; ``time_s`` is their work."""
+        self._certain_s, self._possible_s = time_s @ self._inside, time_s @ self._free
+
+    def decide(self, block: int, time_s: float) -> bool:
+        """Note that a block is decided; return whether it is one of the first landmarks."""
+        self._certain_s -= time_s * self._inside[block]
+        self._possible_s -= time_s * self._free[block]
+        if block not in self._bits:
+            return False
+        word, bit = self._bits[block]
+        self._decided[word] |= bit
+        return True
+
+    def among(self, marks: Words, least_s: Floats, most_s: Floats) -> Bools:
+        """Tell which rows to go on with, by their marks and the range of their work so far."""
+        only = self._only
+        known, set_ = np.unique(hashed(only.marks & self._decided), return_inverse=True)
+        low, high = np.full(len(known), np.inf), np.full(len(known), -np.inf)
+        np.minimum.at(low, set_, only.least_s - self._certain_s - self._possible_s)
+        np.maximum.at(high, set_, only.most_s - self._certain_s)
+        keys = hashed(marks[: len(self._decided)] & self._decided)
+        place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+        wanted: Bools = known[place] == keys
+        wanted &= (least_s <= high[place]) & (most_s >= low[place])
+        return wanted
 
 
 def hashed(marks: Words) -> Words:

@@ -26,7 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stagewright.formulation.flat_costs import SLACK, FlatCosts
-from stagewright.formulation.landmark_sets import LandmarkSets
 from stagewright.formulation.nested_windows import NestedWindows
 from stagewright.formulation.stage_starts import NOWHERE, StageStarts
 
@@ -253,7 +252,6 @@ class NestedWalk:
 
 def passed(
     nested: NestedWindows,
-    mirror: LandmarkSets,
     costs: FlatCosts,
     period_s: float,
     expired: Callable[[], bool],
@@ -262,11 +260,6 @@ def passed(
 
     What is known of the GPUs before and after them comes back better; it is so for any shorter
     period, too.
-
-    Parameters
-    ----------
-    mirror
-        The mirrored family of sets.
 
     Returns
     -------
@@ -282,7 +275,7 @@ def passed(
         return None
     nested = replace(nested, before=ahead.fewest())
     kept = nested.useful(costs.gpus)
-    behind = nested.take(kept).mirrored(mirror)
+    behind = nested.take(kept).narrowed(expired).mirrored()
     back = NestedWalk(behind, costs, period_s, expired, first_is_free=False)
     if not back.complete:
         return np.full(len(nested), np.inf), nested
@@ -292,7 +285,7 @@ def passed(
     reach, rest = ahead.for_all_gpus(some), back.for_all_gpus()[::-1]
     slack = (reach + rest[:, ::-1]).max(axis=1) - nested.load.total_s
     good = np.flatnonzero(slack >= -nested.load.total_s * ROUNDING * 10)
-    return slack[good], nested.take(good)
+    return slack[good], nested.take(good).narrowed(expired)
 
 
 def _by_level(reduce: np.ufunc, values: Floats, bounds: Indices, empty: float) -> Floats:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stagewright.formulation.box_bound import Windows
 from stagewright.formulation.landmark_sets import LandmarkSets
+from stagewright.formulation.landmarks import OnlySets
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
+
+ROOM = 1e-9
+"""Part of the whole load by which sums in another order may differ."""
+FEW_LEFT = 0.5
+"""Part of the sets of landmarks that have a window; it pays to sort out so few anew."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +82,24 @@ class NestedWindows:
         """Return the windows that have enough GPUs before and after them."""
         return np.flatnonzero(self.before + self.after <= gpus)
 
-    def mirrored(self, family: LandmarkSets) -> NestedWindows:
-        """Return the windows as they look from the other end of the pipeline, in reverse order.
+    def narrowed(self, expired: Callable[[], bool]) -> NestedWindows:
+        """Forget the sets without a window, if these are most and there is time."""
+        sets, place = np.unique(self.sets, return_inverse=True)
+        few = len(sets) < FEW_LEFT * len(self.family)
+        family = self.family.take(sets, expired) if few else None
+        return self if family is None else replace(self, family=family, sets=place)
 
-        ``family`` is the mirrored one.
-        """
-        back = np.arange(len(self))[::-1]
+    def wanted(self, landmarks: int) -> OnlySets:
+        """Return the sets with windows, of so many landmarks, and the range of their loads."""
+        begins = np.flatnonzero(np.diff(self.sets, prepend=-1))
+        room_s = self.load.total_s * ROOM
+        least_s = np.minimum.reduceat(self.windows.least_s, begins) - room_s
+        most_s = np.maximum.reduceat(self.windows.most_s, begins) + room_s
+        return OnlySets(self.family.marks[:, self.sets[begins]], landmarks, least_s, most_s)
+
+    def mirrored(self) -> NestedWindows:
+        """Return the windows as they look from the other end of the pipeline, in reverse order."""
+        back, family = np.arange(len(self))[::-1], self.family.mirrored
         windows = self.windows.mirrored(self.load.total_s, self.load.total_bytes).take(back)
         sets = len(family) - 1 - self.sets[back]
         columns = self.rows[back], self.after[back], self.before[back]
