@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from brute_force import best_period_s
 from random_instances import flat_problem, small_rules
-from stagewright.formulation import landmark_search
+from stagewright.formulation import ideal_table, landmark_search
 from stagewright.formulation.box_bound import Windows
 from stagewright.formulation.bracket import Bracket
 from stagewright.formulation.cut_space import all_ideals
@@ -17,7 +17,7 @@ from stagewright.formulation.flat_costs import FlatCosts
 from stagewright.formulation.ideal_table import Grid, tabulate
 from stagewright.formulation.landmark_search import LandmarkSearch
 from stagewright.formulation.landmark_sets import LandmarkSets
-from stagewright.formulation.landmarks import Landmarks
+from stagewright.formulation.landmarks import Landmarks, OnlySets
 from stagewright.formulation.nested_walk import NestedWalk, passed
 from stagewright.formulation.nested_windows import Load, NestedWindows
 from stagewright.formulation.problem import Problem, Settings
@@ -160,8 +160,8 @@ def graph_of(problem: Problem, ceiling_s: float = float("inf")) -> ReducedGraph:
 
 
 @QUICK
-@given(st.data(), st.integers(1, 3), st.integers(0, 2))
-def test_rows_hold_the_landmarks_of_their_ideals(data, every, kept):
+@given(st.data(), st.integers(1, 3))
+def test_rows_hold_the_landmarks_of_their_ideals(data, every):
     problem = flat_problem(data, "pipedream")
     assert problem is not None
     graph = graph_of(problem)
@@ -179,20 +179,51 @@ def test_rows_hold_the_landmarks_of_their_ideals(data, every, kept):
     bits = (table.marks[0][:, None] >> np.arange(len(landmarks), dtype=np.uint64)) & np.uint64(1)
     assert (bits.astype(bool) == np.array(held).reshape(bits.shape)).all()
 
-    # Of the ideals with other first landmarks some may be left out, of the wanted ones none.
+
+@QUICK
+@given(st.data(), st.integers(1, 3), st.integers(0, 2))
+def test_no_ideal_with_a_wanted_set_and_load_is_left_out(data, every, kept):
+    problem = flat_problem(data, "pipedream")
+    assert problem is not None
+    graph = graph_of(problem)
+    order = [layer for block in graph.blocks for layer in block]
+    ideals = all_ideals(problem.instance).members[1:-1][:, order]
+    if len(ideals) == 0:
+        return
+    landmarks = tuple(range(0, len(graph), every))
     first = len(landmarks) - min(kept, len(landmarks) - 1)
-    only = table.marks[:, :1] & np.uint64((1 << first) - 1)
-    some = tabulate(
-        graph,
-        graph.time_s[0],
-        grid,
-        lambda: False,
-        landmarks=Landmarks(landmarks, only, first),
+    bit = np.uint64(1) << np.arange(len(landmarks), dtype=np.uint64)
+    marks = (ideals[:, list(landmarks)] * bit).sum(axis=1, dtype=np.uint64)
+    of_first = marks & np.uint64((1 << first) - 1)
+    load_s, held = ideals @ graph.time_s[0], ideals @ graph.parameter_bytes
+    some = data.draw(st.lists(st.integers(0, len(ideals) - 1), max_size=3))
+    sets = np.unique(of_first[some])
+    room_s = 1e-9 * float(graph.time_s.sum())
+    ends = [data.draw(st.tuples(*[st.integers(0, len(ideals) - 1)] * 2)) for _ in sets]
+    span = np.array([sorted((load_s[i], load_s[j])) for i, j in ends]).reshape(-1, 2)
+    only = OnlySets(sets[None, :], first, span[:, 0] - room_s, span[:, 1] + room_s)
+    cells = data.draw(st.sampled_from([1, 5, 50]))
+    grid = Grid(
+        float(graph.time_s.sum()) / cells + 1e-9,
+        float(graph.parameter_bytes.sum()) / cells + 1,
+        np.inf,
     )
-    assert some is not None
-    wanted = {x for x in expected if x[:first] == held[0][:first]}
-    found = some.members(np.arange(len(some.windows)))[:, list(landmarks)]
-    assert wanted <= {tuple(x) for x in found}
+    marked = Landmarks(landmarks, only)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ideal_table, "FEW_ROWS", data.draw(st.sampled_from([0, 300])))
+        table = tabulate(graph, graph.time_s[0], grid, lambda: False, landmarks=marked)
+    assert table is not None
+    windows, found = table.windows, table.marks[0]
+    range_of = dict(zip(sets.tolist(), span.tolist(), strict=True))
+    for i, set_ in enumerate(of_first.tolist()):
+        least_s, most_s = range_of.get(set_, (np.inf, -np.inf))
+        if least_s <= load_s[i] <= most_s:
+            assert len(holding(windows, found, (load_s[i], held[i], int(marks[i])))) > 0
+    # What is left has such a set, and may have such a load.
+    for row, set_ in enumerate((found & np.uint64((1 << first) - 1)).tolist()):
+        least_s, most_s = range_of[set_]
+        assert windows.most_s[row] >= least_s - 2 * room_s
+        assert windows.least_s[row] <= most_s + 2 * room_s
 
 
 @pytest.mark.parametrize("cost_model", FLAT)

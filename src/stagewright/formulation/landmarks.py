@@ -110,6 +110,8 @@ class WantedRows:
     def among(self, marks: Words, least_s: Floats, most_s: Floats) -> Bools:
         """Tell which rows to go on with, by their marks and the range of their work so far."""
         only = self._only
+        if only.marks.shape[1] == 0:
+            return np.zeros(marks.shape[1], dtype=bool)
         known, set_ = np.unique(hashed(only.marks & self._decided), return_inverse=True)
         low, high = np.full(len(known), np.inf), np.full(len(known), -np.inf)
         np.minimum.at(low, set_, only.least_s - self._certain_s - self._possible_s)
