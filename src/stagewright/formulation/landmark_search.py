@@ -40,6 +40,8 @@ PARAMETERS = 1.0
 """Size of a cell in all-reduce seconds, in sizes of a cell in load."""
 FINER, LITTLE, FEW_WINDOWS = 5.0, 2.0, 5000
 """Cells are so many times smaller in a finer table, less where walks pass more windows."""
+FEW_PLANS = 2000
+"""Among so few windows plans are looked for at once."""
 POWER = 1.5
 """With cells of half the size a table has about 2**POWER as many rows, often more."""
 FINE = 1 / 30
@@ -108,11 +110,11 @@ class LandmarkSearch:
         Returns whether a finer table was small enough.
         """
         bracket = self._bracket
-        finer = self._finer(level, windows)
+        finer = self._finer(level, windows) if depth <= DEEPEST else None
         if finer is None:
             return False
-        kept: list[tuple[float, Floats, NestedWindows]] = []
         nested, trial_s = finer.nested, period_s
+        kept: list[tuple[float, Floats, NestedWindows]] = []
         while not self._expired():
             found = self._passed(nested, trial_s)
             if found is not None and self._expired():
@@ -121,18 +123,18 @@ class LandmarkSearch:
                 bracket.refute(trial_s)
             else:
                 nested = found[1]
+                if len(nested) <= FEW_PLANS:
+                    self._plan(finer.table, *found)
+                # What refutes a period is good for all shorter ones; the shorter, the smaller.
+                if not self._expired() and self._narrow(finer, nested, trial_s, depth + 1):
+                    break
                 kept.append((trial_s, *found))
             if not kept or self._closed(kept[-1][0]):
                 break
             trial_s = bracket.bound_s + STEP * (kept[-1][0] - bracket.bound_s)
         for high_s, slack_s, nested in reversed(kept):
-            if high_s < bracket.period_s and not bracket.done:
+            if len(nested) > FEW_PLANS and high_s < bracket.period_s and not bracket.done:
                 self._plan(finer.table, slack_s, nested)
-        for high_s, _, nested in kept if depth < DEEPEST else ():
-            # What refutes a period is good for all shorter ones; the shorter, the smaller it is.
-            useful = bracket.bound_s < high_s < bracket.period_s and not bracket.done
-            if useful and self._narrow(finer, nested, high_s, depth + 1):
-                break
         return True
 
     def _closed(self, high_s: float) -> bool:
@@ -173,7 +175,8 @@ class LandmarkSearch:
 
     def _heavy(self, part: float) -> tuple[int, ...]:
         weight_s = self._time + self._costs.sync_s_per_byte * self._held
-        return tuple(np.flatnonzero(weight_s > part * self._bracket.period_s).tolist())
+        heaviest = np.argsort(-weight_s, kind="stable")
+        return tuple(heaviest[weight_s[heaviest] > part * self._bracket.period_s].tolist())
 
     def _coarse(self) -> _Level | None:
         """Choose landmarks and make the coarse table; ``None`` if no choice leaves it small."""
@@ -201,13 +204,17 @@ class LandmarkSearch:
             choices.insert(0, (level.heavy, level.cell / FINER))
         if level.cell < FINE * level.heavy:
             choices.insert(0, (level.heavy * LIGHTER, LIGHT_CELL))
+        if not set(self._heavy(level.heavy)) <= set(level.landmarks):
+            choices.insert(0, (level.heavy, LIGHT_CELL))
         kept = np.isin(hashed(level.table.marks), hashed(only.marks)).sum()
         for heavy, cell in choices:
-            more = tuple(v for v in self._heavy(heavy) if v not in set(level.landmarks))
-            landmarks = level.landmarks + more
-            if heavy < level.heavy and not more:
+            # Landmarks are doubled at most: so many more sets at once would be too many.
+            more = [v for v in self._heavy(heavy) if v not in set(level.landmarks)]
+            more = more[: len(level.landmarks)] if cell == LIGHT_CELL else []
+            landmarks = level.landmarks + tuple(more)
+            if cell == LIGHT_CELL and not more:
                 continue
-            if heavy == level.heavy and kept * (level.cell / cell) ** POWER > FINE_ROWS:
+            if cell < level.cell and kept * (level.cell / cell) ** POWER > FINE_ROWS:
                 continue
             marks = Landmarks(landmarks, only)
             table = self._table(self._load_s, cell, marks, FINE_ROWS)
