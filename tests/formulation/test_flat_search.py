@@ -23,7 +23,8 @@ from stagewright.formulation.cut_space import CutSpace, all_ideals, family
 from stagewright.formulation.fewest_gpus import FewestGpus, fewest_replicas
 from stagewright.formulation.flat_search import FlatSearch
 from stagewright.formulation.ideal_boxes import Box, BoxTree
-from stagewright.formulation.ideal_table import Grid, tabulate
+from stagewright.formulation.ideal_table import tabulate
+from stagewright.formulation.partial_ideals import Grid
 from stagewright.formulation.problem import Problem, Settings
 from stagewright.formulation.rates import rates_of
 from stagewright.formulation.reduced_graph import reduce_graph

@@ -14,12 +14,14 @@ from stagewright.formulation.box_bound import Windows
 from stagewright.formulation.bracket import Bracket
 from stagewright.formulation.cut_space import all_ideals
 from stagewright.formulation.flat_costs import FlatCosts
-from stagewright.formulation.ideal_table import Grid, tabulate
+from stagewright.formulation.ideal_table import tabulate
+from stagewright.formulation.known_gpus import gpus_around
 from stagewright.formulation.landmark_search import LandmarkSearch
 from stagewright.formulation.landmark_sets import LandmarkSets
 from stagewright.formulation.landmarks import Landmarks, OnlySets
 from stagewright.formulation.nested_walk import NestedWalk, passed
 from stagewright.formulation.nested_windows import Load, NestedWindows
+from stagewright.formulation.partial_ideals import Grid
 from stagewright.formulation.problem import Problem, Settings
 from stagewright.formulation.rates import rates_of
 from stagewright.formulation.reduced_graph import ReducedGraph, reduce_graph
@@ -289,7 +291,7 @@ def test_finer_rows_know_the_gpus_of_every_window_that_shares_an_ideal(data, cel
     windows = NestedWindows(
         family, whole, coarse.windows.take(rows), place[rows], rows, gpus, gpus[::-1]
     )
-    before, after = landmark_search._needs(windows, finer, 1)
+    before, after = gpus_around(windows, finer, 1)
     for ideal in ideals:
         first, last = int(ideal[0]), int(ideal[0]) + 2 * int(ideal[-1]) * (len(graph) > 1)
         figures = float(ideal @ graph.time_s[0]), float(ideal @ graph.parameter_bytes)

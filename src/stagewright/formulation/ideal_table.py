@@ -26,8 +26,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stagewright.formulation.box_bound import Windows
-from stagewright.formulation.landmarks import MIX, Landmarks, WantedRows, hashed
+from stagewright.formulation.landmarks import Landmarks, WantedRows
 from stagewright.formulation.orders import depth_first_order
+from stagewright.formulation.partial_ideals import (
+    CUT_BYTES,
+    LEAST_S,
+    MOST_S,
+    Grid,
+    PartialIdeals,
+)
 from stagewright.formulation.reduced_graph import ReducedGraph
 
 Floats = NDArray[np.float64]
@@ -43,15 +50,6 @@ GROWTH, FEW_ROWS = 1.6, 300
 BITS = 62
 """Of a state's word; the other two tell whether any block is inside, and whether any is not."""
 SOME_INSIDE, SOME_OUTSIDE = np.uint64(1 << 62), np.uint64(1 << 63)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Sizes of a cell, and the most bytes that a useful cut has."""
-
-    work_s: float
-    parameter_bytes: float
-    most_cut_bytes: float
 
 
 @dataclass(frozen=True)
@@ -93,88 +91,6 @@ class IdealTable:
             inside[decided.block] = here
             at[here] = decided.parents[at[here] - decided.first]
         return inside.T
-
-
-LEAST_S, MOST_S, LEAST_BYTES, MOST_BYTES, CUT_BYTES, FOUND_S, FOUND_BYTES = range(7)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Partial ideals.
-
-    Attributes
-    ----------
-    state
-        What is inside at the frontier, by row.
-    figures
-        Range of work and of parameters, fewest bytes that leave, and work and parameters of one
-        partial ideal with so few; shape (7, rows).
-    last
-        Number of the decision that made that one; no two rows have the same.
-    marks
-        Which landmarks are inside, shape (words, rows).
-    """
-
-    state: Words
-    figures: Floats
-    last: Indices
-    marks: Words
-
-    @staticmethod
-    def start(words: int) -> _Rows:
-        figures, marks = np.zeros((7, 1)), np.zeros((words, 1), np.uint64)
-        return _Rows(np.zeros(1, np.uint64), figures, np.zeros(1, np.int64), marks)
-
-    def __len__(self) -> int:
-        return len(self.state)
-
-    def take(self, index: Bools | Indices) -> _Rows:
-        if index.dtype == np.bool_:
-            index = np.flatnonzero(index)
-        figures, marks = self.figures.take(index, axis=1), self.marks.take(index, axis=1)
-        return _Rows(self.state[index], figures, self.last[index], marks)
-
-    @staticmethod
-    def concatenate(parts: list[_Rows]) -> _Rows:
-        return _Rows(
-            np.concatenate([x.state for x in parts]),
-            np.concatenate([x.figures for x in parts], axis=1),
-            np.concatenate([x.last for x in parts]),
-            np.concatenate([x.marks for x in parts], axis=1),
-        )
-
-    def merged(self, grid: Grid) -> _Rows:
-        """One row for those of equal state and landmarks in the same cell.
-
-        Rows are brought together by a hash of these, which sorts several times as fast as
-        they do. Where hashes of different cells are equal, some rows stay apart: one more than
-        needed, and none wrong.
-        """
-        least_s, most_s, least_bytes, most_bytes, cut_bytes, found_s, found_bytes = self.figures
-        work = np.floor((least_s + most_s) / (2 * grid.work_s)).astype(np.uint64)
-        held = np.floor((least_bytes + most_bytes) / (2 * grid.parameter_bytes))
-        cell = work * MIX[0] + held.astype(np.uint64)
-        order = np.argsort((self.state ^ (cell * MIX[1]) ^ hashed(self.marks)) * MIX[2])
-        columns = np.vstack([self.state, cell, self.marks])[:, order]
-        changes = np.ones(len(order), dtype=bool)
-        changes[1:] = (columns[:, 1:] != columns[:, :-1]).any(axis=0)
-        begins = np.flatnonzero(changes)
-        counts = np.diff(begins, append=len(order))
-        cut_bytes = cut_bytes[order]
-        fewest = np.minimum.reduceat(cut_bytes, begins)
-        # Of several with the fewest bytes the first, in whatever order a sort leaves them.
-        more = cut_bytes > np.repeat(fewest, counts)
-        last = np.where(more, np.iinfo(np.int64).max, self.last[order])
-        first = np.minimum.reduceat(last, begins)
-        found = order[last == np.repeat(first, counts)]
-        figures = np.empty((7, len(begins)))
-        np.minimum.reduceat(least_s[order], begins, out=figures[LEAST_S])
-        np.maximum.reduceat(most_s[order], begins, out=figures[MOST_S])
-        np.minimum.reduceat(least_bytes[order], begins, out=figures[LEAST_BYTES])
-        np.maximum.reduceat(most_bytes[order], begins, out=figures[MOST_BYTES])
-        figures[CUT_BYTES] = fewest
-        figures[FOUND_S], figures[FOUND_BYTES] = found_s[found], found_bytes[found]
-        return _Rows(columns[0, begins], figures, first, columns[2:, begins])
 
 
 def tabulate(
@@ -253,7 +169,7 @@ class _Sweep:
             self._wanted.start(time_s)
 
     def run(self, expired: Callable[[], bool], most_rows: int) -> IdealTable | None:
-        rows = _Rows.start(self._landmarks.words)
+        rows = PartialIdeals.start(self._landmarks.words)
         complete = [rows.take(np.zeros(0, dtype=np.int64))]
         after_merge = 1
         sources = sum(not producers for producers in self._producers)
@@ -271,7 +187,7 @@ class _Sweep:
                 large = after_merge > most_rows or self._decisions > MANY_DECISIONS
                 if large or expired():
                     return None
-        found = _Rows.concatenate(complete)
+        found = PartialIdeals.concatenate(complete)
         both = SOME_INSIDE | SOME_OUTSIDE
         found = found.take((found.state & both) == both)
         found = self._among_wanted(found).merged(self._grid)
@@ -281,7 +197,7 @@ class _Sweep:
         blocks = len(self._graph)
         return IdealTable(windows, exact, found.marks, found.last, tuple(self._history), blocks)
 
-    def _decide(self, rows: _Rows, v: int) -> _Rows:
+    def _decide(self, rows: PartialIdeals, v: int) -> PartialIdeals:
         """Every row without block ``v``, and with it where its producers are inside."""
         needed = self._mask(self._block_bit[u] for u in self._producers[v])
         inner = rows.take((rows.state & needed) == needed)
@@ -303,18 +219,18 @@ class _Sweep:
             word, bit = self._marks[v]
             marks = marks.copy()
             marks[word] |= bit
-        inner = _Rows(state, inner.figures + added[:, None], last, marks)
-        rows = _Rows.concatenate([outer, self._useful(inner)])
+        inner = PartialIdeals(state, inner.figures + added[:, None], last, marks)
+        rows = PartialIdeals.concatenate([outer, self._useful(inner)])
         if self._wanted is not None and self._wanted.decide(v, made_s):
             rows = self._among_wanted(rows)
         forgotten = self._mask(self._retired(v))
-        return _Rows(rows.state & ~forgotten, rows.figures, rows.last, rows.marks)
+        return PartialIdeals(rows.state & ~forgotten, rows.figures, rows.last, rows.marks)
 
-    def _left_out(self, rows: _Rows, v: int) -> _Rows:
+    def _left_out(self, rows: PartialIdeals, v: int) -> PartialIdeals:
         """Rows without block ``v``: what it reads from inside leaves the ideal."""
         state = rows.state | SOME_OUTSIDE
         if not self._read[v]:
-            return _Rows(state, rows.figures, rows.last, rows.marks)
+            return PartialIdeals(state, rows.figures, rows.last, rows.marks)
         figures = rows.figures.copy()
         cut_bytes = figures[CUT_BYTES]
         for i in self._read[v]:
@@ -325,16 +241,16 @@ class _Sweep:
                 inside &= (state & leaves) == 0
                 state[inside] |= leaves
             cut_bytes[inside] += tensor.n_bytes
-        return self._useful(_Rows(state, figures, rows.last, rows.marks))
+        return self._useful(PartialIdeals(state, figures, rows.last, rows.marks))
 
-    def _among_wanted(self, rows: _Rows) -> _Rows:
+    def _among_wanted(self, rows: PartialIdeals) -> PartialIdeals:
         """Rows that may become ideals with one of the only sets of landmarks."""
         if self._wanted is None:
             return rows
         figures = rows.figures
         return rows.take(self._wanted.among(rows.marks, figures[LEAST_S], figures[MOST_S]))
 
-    def _useful(self, rows: _Rows) -> _Rows:
+    def _useful(self, rows: PartialIdeals) -> PartialIdeals:
         """Rows that no more bytes leave already than a useful cut has."""
         few = rows.figures[CUT_BYTES] <= self._grid.most_cut_bytes
         return rows if few.all() else rows.take(few)

@@ -8,6 +8,7 @@ table of the ideals that hold those is finer, has more landmarks, and refutes mo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +17,13 @@ from numpy.typing import NDArray
 from stagewright.formulation.box_bound import Walk
 from stagewright.formulation.bracket import Bracket
 from stagewright.formulation.flat_costs import FlatCosts
-from stagewright.formulation.ideal_table import MANY_ROWS, Grid, IdealTable, tabulate
+from stagewright.formulation.ideal_table import MANY_ROWS, IdealTable, tabulate
+from stagewright.formulation.known_gpus import KnownGpus, gpus_around
 from stagewright.formulation.landmark_sets import LandmarkSets
 from stagewright.formulation.landmarks import Landmarks, hashed
 from stagewright.formulation.nested_walk import passed
 from stagewright.formulation.nested_windows import Load, NestedWindows
+from stagewright.formulation.partial_ideals import Grid
 from stagewright.formulation.reduced_graph import ReducedGraph
 from stagewright.formulation.table_plans import TablePlans
 
@@ -31,6 +34,11 @@ HEAVY = (0.6, 0.3, 0.15)
 """Landmarks have such a part of the period as load, the last of these that leaves few rows."""
 LIGHTER = 0.5
 """Landmarks of the next finer table have so many times the least load, if it stays small."""
+LEAST = 0.25
+"""Lighter ones only come along where they are few: they make many sets, and tell little."""
+FEW, MANY = 0.25, 3.0
+"""Further landmarks, as parts of those there are: so few come along with finer cells, and of so
+many the coarse table would be too large."""
 COARSE_ROWS, FINE_ROWS, MOST_SETS = 60_000, 200_000, 14_000
 """Rows of the coarse table and of finer ones, and sets of landmarks, at most."""
 CELL, LIGHT_CELL, KNOWN_CELL = 0.06, 0.1, 0.05
@@ -38,15 +46,15 @@ CELL, LIGHT_CELL, KNOWN_CELL = 0.06, 0.1, 0.05
 than before, and of the one that tells first how many GPUs are needed."""
 PARAMETERS = 1.0
 """Size of a cell in all-reduce seconds, in sizes of a cell in load."""
-FINER, LITTLE, FEW_WINDOWS = 5.0, 2.0, 5000
+FINER, LITTLE, FEW_WINDOWS = 3.0, 2.0, 5000
 """Cells are so many times smaller in a finer table, less where walks pass more windows."""
 FEW_PLANS = 2000
 """Among so few windows plans are looked for at once."""
 POWER = 1.5
 """With cells of half the size a table has about 2**POWER as many rows, often more."""
-FINE = 1 / 30
+FINE = 1 / 18
 """Once cells are as small as such a part of a landmark's load, further landmarks tell more."""
-DEEPEST = 6
+DEEPEST = 8
 """Tables on top of each other."""
 FIRST, STEP = 0.6, 0.5
 """Where periods to try lie between the bound and the least that was not refuted: with the coarse
@@ -126,12 +134,14 @@ class LandmarkSearch:
                 if len(nested) <= FEW_PLANS:
                     self._plan(finer.table, *found)
                 # What refutes a period is good for all shorter ones; the shorter, the smaller.
-                if not self._expired() and self._narrow(finer, nested, trial_s, depth + 1):
+                useful = trial_s < bracket.period_s and not self._expired()
+                if useful and self._narrow(finer, nested, trial_s, depth + 1):
                     break
                 kept.append((trial_s, *found))
-            if not kept or self._closed(kept[-1][0]):
+            high_s = min(kept[-1][0], bracket.period_s) if kept else bracket.bound_s
+            if self._closed(high_s):
                 break
-            trial_s = bracket.bound_s + STEP * (kept[-1][0] - bracket.bound_s)
+            trial_s = bracket.bound_s + STEP * (high_s - bracket.bound_s)
         for high_s, slack_s, nested in reversed(kept):
             if len(nested) > FEW_PLANS and high_s < bracket.period_s and not bracket.done:
                 self._plan(finer.table, slack_s, nested)
@@ -186,6 +196,8 @@ class LandmarkSearch:
             landmarks = self._heavy(heavy)
             if not landmarks or (level is not None and landmarks == level.landmarks):
                 continue
+            if level is not None and len(landmarks) > MANY * len(level.landmarks):
+                break
             table = self._table(self._load_s, CELL, Landmarks(landmarks), COARSE_ROWS)
             if table is None or known is None:
                 break
@@ -199,41 +211,51 @@ class LandmarkSearch:
     def _finer(self, level: _Level, windows: NestedWindows) -> _Level | None:
         """Make a table of the ideals in some windows, with more landmarks if it stays small."""
         only = windows.wanted(len(level.landmarks))
-        choices = [(level.heavy, level.cell / LITTLE)]
-        if len(windows) < FEW_WINDOWS:
-            choices.insert(0, (level.heavy, level.cell / FINER))
-        if level.cell < FINE * level.heavy:
-            choices.insert(0, (level.heavy * LIGHTER, LIGHT_CELL))
-        if not set(self._heavy(level.heavy)) <= set(level.landmarks):
-            choices.insert(0, (level.heavy, LIGHT_CELL))
         kept = np.isin(hashed(level.table.marks), hashed(only.marks)).sum()
-        for heavy, cell in choices:
-            # Landmarks are doubled at most: so many more sets at once would be too many.
-            more = [v for v in self._heavy(heavy) if v not in set(level.landmarks)]
-            more = more[: len(level.landmarks)] if cell == LIGHT_CELL else []
-            landmarks = level.landmarks + tuple(more)
-            if cell == LIGHT_CELL and not more:
-                continue
+        for heavy, cell, landmarks in self._choices(level, len(windows)):
             if cell < level.cell and kept * (level.cell / cell) ** POWER > FINE_ROWS:
                 continue
-            marks = Landmarks(landmarks, only)
-            table = self._table(self._load_s, cell, marks, FINE_ROWS)
+            table = self._table(self._load_s, cell, Landmarks(landmarks, only), FINE_ROWS)
             if table is None:
                 continue
-            needs = _needs(windows, table, len(level.landmarks))
+            needs = gpus_around(windows, table, len(level.landmarks))
             found = self._level(heavy, cell, landmarks, table, needs)
             if found is not None:
                 return found
         return None
 
-    def _known(self) -> _Known | None:
+    def _choices(
+        self, level: _Level, windows: int
+    ) -> Iterator[tuple[float, float, tuple[int, ...]]]:
+        """Yield (heavy, cell, landmarks) of tables that tell more, the best ones first."""
+
+        def more(heavy: float) -> tuple[int, ...]:
+            return tuple(v for v in self._heavy(heavy) if v not in set(level.landmarks))
+
+        heavy, held = level.heavy, len(level.landmarks)
+        left = more(heavy)
+        if len(left) <= FEW * held and level.cell < FINE * heavy:
+            heavy *= LIGHTER
+            left = more(heavy)
+        if len(left) > FEW * held and heavy < LEAST:
+            heavy, left = level.heavy, ()
+        if len(left) > FEW * held:
+            # So many more sets at once as more than twice the landmarks make are too many.
+            yield heavy, LIGHT_CELL, level.landmarks + left[:held]
+            heavy, left = level.heavy, ()
+        landmarks = level.landmarks + left
+        if windows < FEW_WINDOWS:
+            yield heavy, level.cell / FINER, landmarks
+        yield heavy, level.cell / LITTLE, landmarks
+
+    def _known(self) -> KnownGpus | None:
         """Find how many GPUs are needed before and after so much work."""
         table = self._table(self._time, KNOWN_CELL, None, MANY_ROWS)
         if table is None:
             return None
         totals = float(self._time.sum()), self._load.total_bytes
         needs = Walk(table.windows, self._costs, self._bracket.period_s, *totals).needs()
-        return None if needs is None else _Known(table, *needs)
+        return None if needs is None else KnownGpus(table, *needs)
 
     def _level(
         self,
@@ -266,67 +288,3 @@ class LandmarkSearch:
         search = self._plans.over_passed(table, slack)
         search.search(bracket.period_s, bracket.bound_s, CLOSE)
         bracket.take(search)
-
-
-def _needs(windows: NestedWindows, table: IdealTable, landmarks: int) -> tuple[Floats, Floats]:
-    """GPUs before and after the rows of a table, from windows with the first of its landmarks.
-
-    Infinite where no window has ideals of a row.
-    """
-    room_s, room_bytes = windows.load.total_s * 1e-9, windows.load.total_bytes * 1e-9
-    before, after = np.full((2, len(table.windows)), np.inf)
-    words = windows.family.marks.shape[0]
-    first = np.zeros((words, 1), np.uint64)
-    for i in range(landmarks):
-        first[i // 64] |= np.uint64(1 << i % 64)
-    marks = table.marks[:words] & first
-    loads = table.windows
-    for s, low, high in _runs(windows.sets):
-        held = windows.family.marks[:, [s]]
-        rows = np.flatnonzero((marks == held).all(axis=0))
-        for i in range(low, high):
-            near = loads.least_s[rows] <= windows.windows.most_s[i] + room_s
-            near &= loads.most_s[rows] >= windows.windows.least_s[i] - room_s
-            near &= loads.least_bytes[rows] <= windows.windows.most_bytes[i] + room_bytes
-            near &= loads.most_bytes[rows] >= windows.windows.least_bytes[i] - room_bytes
-            here = rows[near]
-            before[here] = np.minimum(before[here], windows.before[i])
-            after[here] = np.minimum(after[here], windows.after[i])
-    return before, after
-
-
-def _runs(sets: Indices) -> list[tuple[int, int, int]]:
-    """Each set that occurs, and where its windows begin and end."""
-    begins = np.flatnonzero(np.diff(sets, prepend=-1))
-    ends = np.append(begins, len(sets))[1:]
-    return list(zip(sets[begins].tolist(), begins.tolist(), ends.tolist(), strict=True))
-
-
-@dataclass(frozen=True)
-class _Known:
-    """How many GPUs are needed before and after each row of a table."""
-
-    table: IdealTable
-    before: Floats
-    after: Floats
-
-    def around(self, table: IdealTable, s_per_byte: float) -> tuple[Floats, Floats]:
-        """Bounds on the GPUs before and after the rows of a table of loads.
-
-        Parameters
-        ----------
-        s_per_byte
-            What a byte of parameters adds to the load.
-        """
-        windows, known = table.windows, self.table.windows
-        least_s = windows.least_s - s_per_byte * windows.most_bytes
-        most_s = windows.most_s - s_per_byte * windows.least_bytes
-        room_s = (windows.most_s.max(initial=0.0)) * 1e-9
-        order = np.argsort(known.most_s)
-        later = np.minimum.accumulate(self.before[order][::-1])[::-1]
-        place = np.searchsorted(known.most_s[order], least_s - room_s, side="left")
-        before = np.append(later, np.inf)[place]
-        order = np.argsort(known.least_s)
-        sooner = np.minimum.accumulate(self.after[order])
-        place = np.searchsorted(known.least_s[order], most_s + room_s, side="right")
-        return before, np.append(np.inf, sooner)[place]

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stagewright.formulation.box_bound import Windows
-from stagewright.formulation.ideal_table import Grid, IdealTable, tabulate
+from stagewright.formulation.ideal_table import IdealTable, tabulate
+from stagewright.formulation.partial_ideals import Grid
 from stagewright.formulation.reduced_graph import ReducedGraph, Tensor
 
 Floats = NDArray[np.float64]

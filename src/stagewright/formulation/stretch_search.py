@@ -22,7 +22,7 @@ from stagewright.formulation.bracket import Bracket
 from stagewright.formulation.cut_space import cuts_of, family
 from stagewright.formulation.fewest_gpus import FewestGpus
 from stagewright.formulation.flat_costs import FlatCosts
-from stagewright.formulation.ideal_table import Grid
+from stagewright.formulation.partial_ideals import Grid
 from stagewright.formulation.reduced_graph import ReducedGraph
 from stagewright.formulation.stretch import Stretches, StretchTable
 

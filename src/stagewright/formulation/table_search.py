@@ -11,7 +11,8 @@ from stagewright.formulation.box_bound import Walk, Windows
 from stagewright.formulation.bracket import Bracket
 from stagewright.formulation.fewest_gpus import MANY_GPUS, FewestGpus
 from stagewright.formulation.flat_costs import FlatCosts
-from stagewright.formulation.ideal_table import Grid, IdealTable, tabulate
+from stagewright.formulation.ideal_table import IdealTable, tabulate
+from stagewright.formulation.partial_ideals import Grid
 from stagewright.formulation.reduced_graph import ReducedGraph
 from stagewright.formulation.table_plans import MOST_ROWS, TablePlans
 
