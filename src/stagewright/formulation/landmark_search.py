@@ -48,8 +48,8 @@ PARAMETERS = 1.0
 """Size of a cell in all-reduce seconds, in sizes of a cell in load."""
 FINER, LITTLE, FEW_WINDOWS = 3.0, 2.0, 5000
 """Cells are so many times smaller in a finer table, less where walks pass more windows."""
-FEW_PLANS = 2000
-"""Among so few windows plans are looked for at once."""
+FEW_PLANS, MANY_PLANS = 2000, 15_000
+"""Among so few windows plans are looked for at once; among more once nothing finer is left."""
 POWER = 1.5
 """With cells of half the size a table has about 2**POWER as many rows, often more."""
 FINE = 1 / 18
@@ -135,6 +135,8 @@ class LandmarkSearch:
                     self._plan(finer.table, *found)
                 # What refutes a period is good for all shorter ones; the shorter, the smaller.
                 useful = trial_s < bracket.period_s and not self._expired()
+                if useful:
+                    self._refute_half(nested, trial_s)
                 if useful and self._narrow(finer, nested, trial_s, depth + 1):
                     break
                 kept.append((trial_s, *found))
@@ -142,10 +144,18 @@ class LandmarkSearch:
             if self._closed(high_s):
                 break
             trial_s = bracket.bound_s + STEP * (high_s - bracket.bound_s)
-        for high_s, slack_s, nested in reversed(kept):
-            if len(nested) > FEW_PLANS and high_s < bracket.period_s and not bracket.done:
-                self._plan(finer.table, slack_s, nested)
+        kept = [k for k in kept if len(k[2]) > FEW_PLANS and k[0] < bracket.period_s]
+        if kept and not bracket.done:
+            # Among most windows, but for so many that they would be thinned.
+            able = [k for k in kept if len(k[2]) <= MANY_PLANS] or kept[-1:]
+            self._plan(finer.table, *able[0][1:])
         return True
+
+    def _refute_half(self, nested: NestedWindows, high_s: float) -> None:
+        """Try a period half-way below one that is kept: soon told, while finer tables take time."""
+        trial_s = (self._bracket.bound_s + high_s) / 2
+        if not self._closed(high_s) and self._passed(nested, trial_s) is None:
+            self._bracket.refute(trial_s)
 
     def _closed(self, high_s: float) -> bool:
         """Whether nothing is left to try below a period."""
