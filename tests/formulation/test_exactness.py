@@ -92,12 +92,12 @@ def _impossible(rules: Rules, name: str) -> set[Kind]:
 
 @pytest.mark.parametrize("cost_model", COST_MODELS)
 class TestEveryCostModel:
-    @settings(max_examples=40)
+    @settings(max_examples=30)
     @given(st.data())
     def test_no_rules(self, cost_model, data):
         check_exact(data.draw(problems(COST_MODELS[cost_model], instances_for(cost_model))))
 
-    @settings(max_examples=30)
+    @settings(max_examples=25)
     @given(st.data())
     def test_any_rules(self, cost_model, data):
         instances = instances_for(cost_model, small_rules())

@@ -291,7 +291,9 @@ def test_finer_rows_know_the_gpus_of_every_window_that_shares_an_ideal(data, cel
     windows = NestedWindows(
         family, whole, coarse.windows.take(rows), place[rows], rows, gpus, gpus[::-1]
     )
-    before, after = gpus_around(windows, finer, 1)
+    known_around = gpus_around(windows, finer, 1, lambda: False)
+    assert known_around is not None
+    before, after = known_around
     for ideal in ideals:
         first, last = int(ideal[0]), int(ideal[0]) + 2 * int(ideal[-1]) * (len(graph) > 1)
         figures = float(ideal @ graph.time_s[0]), float(ideal @ graph.parameter_bytes)

@@ -144,13 +144,13 @@ class FlatSearch(Bracket):
 
     def _tables(self, tree: BoxTree, near: StretchSearch) -> None:
         """Narrow the bracket down with tables of all ideals."""
-        promising, raised, landmarks = True, False, False
+        promising, raised, wide, tried_landmarks = True, False, False, False
         bound_s = self.bound_s
         gpus = FlatCosts.of(self.problem).gpus
         for tables, rows in enumerate(TableSearch(self, tree.graph).rounds(), start=1):
             wide = self.bound_s < self.period_s * (1 - WIDE)
-            if wide and not landmarks and (tables == 2 or rows * gpus > LARGE):
-                landmarks = True
+            if wide and not tried_landmarks and (tables == 2 or rows * gpus > LARGE):
+                tried_landmarks = True
                 self._landmarks(tree)
             slow = self.bound_s - bound_s < SLOW * (self.period_s - self.bound_s)
             if slow and tables > 1 and (rows * gpus > SMALL or self.bound_s == bound_s):
@@ -161,6 +161,9 @@ class FlatSearch(Bracket):
             if promising and raised and tables > 1 and not self.done:
                 self._split_boxes(tree, PATIENCE[0], BETWEEN_ORDERS, FEW_OPEN)
                 promising = self._open <= FEW_OPEN
+
+        if wide and not tried_landmarks:
+            self._landmarks(tree)
 
     def _landmarks(self, tree: BoxTree) -> None:
         if "landmarks" not in self.settings.without and not self.done:

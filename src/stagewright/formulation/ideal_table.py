@@ -111,7 +111,7 @@ def tabulate(
     landmarks
         None where not given.
     most_rows
-        Give up once a merge leaves more.
+        Give up once a merge leaves more of ideals that are not complete.
 
     Returns
     -------
@@ -165,8 +165,9 @@ class _Sweep:
         self._order = depth_first_order(self._producers, self._consumers)
         self._wanted: WantedRows | None = None
         if landmarks.only is not None:
-            self._wanted = WantedRows(landmarks, landmarks.only, self._order, self._producers)
-            self._wanted.start(time_s)
+            self._wanted = WantedRows(
+                landmarks, landmarks.only, self._order, self._producers, time_s
+            )
 
     def run(self, expired: Callable[[], bool], most_rows: int) -> IdealTable | None:
         rows = PartialIdeals.start(self._landmarks.words)
@@ -221,7 +222,7 @@ class _Sweep:
             marks[word] |= bit
         inner = PartialIdeals(state, inner.figures + added[:, None], last, marks)
         rows = PartialIdeals.concatenate([outer, self._useful(inner)])
-        if self._wanted is not None and self._wanted.decide(v, made_s):
+        if self._wanted is not None and self._wanted.decide(v):
             rows = self._among_wanted(rows)
         forgotten = self._mask(self._retired(v))
         return PartialIdeals(rows.state & ~forgotten, rows.figures, rows.last, rows.marks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,18 +10,20 @@ from numpy.typing import NDArray
 
 from stagewright.formulation.ideal_table import IdealTable
 from stagewright.formulation.landmarks import hashed
-from stagewright.formulation.nested_windows import NestedWindows
+from stagewright.formulation.nested_windows import ROOM, NestedWindows
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 
-def gpus_around(windows: NestedWindows, table: IdealTable, landmarks: int) -> tuple[Floats, Floats]:
+def gpus_around(
+    windows: NestedWindows, table: IdealTable, landmarks: int, expired: Callable[[], bool]
+) -> tuple[Floats, Floats] | None:
     """GPUs before and after the rows of a table, from windows with the first of its landmarks.
 
-    Infinite where no window has ideals of a row.
+    Infinite where no window has ideals of a row; ``None`` if time is over.
     """
-    room_s, room_bytes = windows.load.total_s * 1e-9, windows.load.total_bytes * 1e-9
+    room_s, room_bytes = windows.load.total_s * ROOM, windows.load.total_bytes * ROOM
     before, after = np.full((2, len(table.windows)), np.inf)
     words = windows.family.marks.shape[0]
     first = np.zeros((words, 1), np.uint64)
@@ -34,6 +37,8 @@ def gpus_around(windows: NestedWindows, table: IdealTable, landmarks: int) -> tu
     begins = np.searchsorted(keys, wanted, side="left", sorter=order)
     ends = np.searchsorted(keys, wanted, side="right", sorter=order)
     for s, low, high in _runs(windows.sets):
+        if expired():
+            return None
         rows = order[begins[s] : ends[s]]
         rows = rows[(marks[:, rows] == windows.family.marks[:, [s]]).all(axis=0)]
         for i in range(low, high):
@@ -73,7 +78,7 @@ class KnownGpus:
         windows, known = table.windows, self.table.windows
         least_s = windows.least_s - s_per_byte * windows.most_bytes
         most_s = windows.most_s - s_per_byte * windows.least_bytes
-        room_s = (windows.most_s.max(initial=0.0)) * 1e-9
+        room_s = windows.most_s.max(initial=0.0) * ROOM
         order = np.argsort(known.most_s)
         later = np.minimum.accumulate(self.before[order][::-1])[::-1]
         place = np.searchsorted(known.most_s[order], least_s - room_s, side="left")

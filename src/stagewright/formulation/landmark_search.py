@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stagewright.formulation.box_bound import Walk
 from stagewright.formulation.bracket import Bracket
 from stagewright.formulation.flat_costs import FlatCosts
-from stagewright.formulation.ideal_table import MANY_ROWS, IdealTable, tabulate
+from stagewright.formulation.ideal_table import IdealTable, tabulate
 from stagewright.formulation.known_gpus import KnownGpus, gpus_around
 from stagewright.formulation.landmark_sets import LandmarkSets
 from stagewright.formulation.landmarks import Landmarks, hashed
@@ -28,7 +28,7 @@ from stagewright.formulation.reduced_graph import ReducedGraph
 from stagewright.formulation.table_plans import TablePlans
 
 Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
+_Passed = tuple[Floats, NestedWindows]
 
 HEAVY = (0.6, 0.3, 0.15)
 """Landmarks have such a part of the period as load, the last of these that leaves few rows."""
@@ -56,9 +56,8 @@ FINE = 1 / 18
 """Once cells are as small as such a part of a landmark's load, further landmarks tell more."""
 DEEPEST = 8
 """Tables on top of each other."""
-FIRST, STEP = 0.6, 0.5
-"""Where periods to try lie between the bound and the least that was not refuted: with the coarse
-table, and with a finer one."""
+TRIAL = 0.6
+"""Where a period to try with the coarse table lies between the bound and the best plan."""
 ENOUGH = 0.9
 """Go on as long as the gap gets smaller than such a part of it."""
 CLOSE = 1e-3
@@ -74,7 +73,11 @@ class _Level:
     heavy
         Least load of a landmark, as a part of the period.
     cell
-        Size of the table's cells.
+        Size of the table's cells in load, likewise.
+    landmarks
+        Blocks; those of the level before come first.
+    table, nested
+        The table, and its rows that have GPUs enough before and after them as windows.
     """
 
     heavy: float
@@ -103,7 +106,7 @@ class LandmarkSearch:
         coarse = self._coarse()
         while coarse is not None and not self._closed(bracket.period_s):
             gap_s = bracket.period_s - bracket.bound_s
-            trial_s = bracket.bound_s + FIRST * gap_s
+            trial_s = bracket.bound_s + TRIAL * gap_s
             found = self._passed(coarse.nested, trial_s)
             if found is None:
                 bracket.refute(trial_s)
@@ -123,8 +126,9 @@ class LandmarkSearch:
             return False
         nested, trial_s = finer.nested, period_s
         kept: list[tuple[float, Floats, NestedWindows]] = []
+        half: tuple[float, _Passed | None] = 0.0, None
         while not self._expired():
-            found = self._passed(nested, trial_s)
+            found = half[1] if half[0] == trial_s else self._passed(nested, trial_s)
             if found is not None and self._expired():
                 return True
             if found is None:
@@ -134,16 +138,18 @@ class LandmarkSearch:
                 if len(nested) <= FEW_PLANS:
                     self._plan(finer.table, *found)
                 # What refutes a period is good for all shorter ones; the shorter, the smaller.
-                useful = trial_s < bracket.period_s and not self._expired()
-                if useful:
-                    self._refute_half(nested, trial_s)
-                if useful and self._narrow(finer, nested, trial_s, depth + 1):
-                    break
+                if trial_s < bracket.period_s and not bracket.done:
+                    # What lies half-way down is soon told, while a finer table takes time.
+                    half = self._middle_s(trial_s), self._passed(nested, self._middle_s(trial_s))
+                    if half[1] is None:
+                        bracket.refute(half[0])
+                    if self._narrow(finer, nested, trial_s, depth + 1):
+                        break
                 kept.append((trial_s, *found))
             high_s = min(kept[-1][0], bracket.period_s) if kept else bracket.bound_s
             if self._closed(high_s):
                 break
-            trial_s = bracket.bound_s + STEP * (high_s - bracket.bound_s)
+            trial_s = self._middle_s(high_s)
         kept = [k for k in kept if len(k[2]) > FEW_PLANS and k[0] < bracket.period_s]
         if kept and not bracket.done:
             # Among most windows, but for so many that they would be thinned.
@@ -151,11 +157,9 @@ class LandmarkSearch:
             self._plan(finer.table, *able[0][1:])
         return True
 
-    def _refute_half(self, nested: NestedWindows, high_s: float) -> None:
-        """Try a period half-way below one that is kept: soon told, while finer tables take time."""
-        trial_s = (self._bracket.bound_s + high_s) / 2
-        if not self._closed(high_s) and self._passed(nested, trial_s) is None:
-            self._bracket.refute(trial_s)
+    def _middle_s(self, high_s: float) -> float:
+        """Return the period in the middle between the bound and another one."""
+        return (self._bracket.bound_s + high_s) / 2
 
     def _closed(self, high_s: float) -> bool:
         """Whether nothing is left to try below a period."""
@@ -164,9 +168,7 @@ class LandmarkSearch:
     def _expired(self) -> bool:
         return self._bracket.settings.expired
 
-    def _passed(
-        self, nested: NestedWindows, period_s: float
-    ) -> tuple[Floats, NestedWindows] | None:
+    def _passed(self, nested: NestedWindows, period_s: float) -> _Passed | None:
         return passed(nested, self._costs, period_s, self._expired)
 
     def _typical_share(self) -> float:
@@ -202,14 +204,16 @@ class LandmarkSearch:
         """Choose landmarks and make the coarse table; ``None`` if no choice leaves it small."""
         level: _Level | None = None
         known = self._known()
-        for heavy in HEAVY if known is not None else ():
+        if known is None:
+            return None
+        for heavy in HEAVY:
             landmarks = self._heavy(heavy)
             if not landmarks or (level is not None and landmarks == level.landmarks):
                 continue
             if level is not None and len(landmarks) > MANY * len(level.landmarks):
                 break
             table = self._table(self._load_s, CELL, Landmarks(landmarks), COARSE_ROWS)
-            if table is None or known is None:
+            if table is None:
                 break
             around = known.around(table, self._costs.sync_s_per_byte * self._share)
             found = self._level(heavy, CELL, landmarks, table, around)
@@ -221,15 +225,15 @@ class LandmarkSearch:
     def _finer(self, level: _Level, windows: NestedWindows) -> _Level | None:
         """Make a table of the ideals in some windows, with more landmarks if it stays small."""
         only = windows.wanted(len(level.landmarks))
-        kept = np.isin(hashed(level.table.marks), hashed(only.marks)).sum()
+        rows = np.isin(hashed(level.table.marks), hashed(only.marks)).sum()
         for heavy, cell, landmarks in self._choices(level, len(windows)):
-            if cell < level.cell and kept * (level.cell / cell) ** POWER > FINE_ROWS:
+            if cell < level.cell and rows * (level.cell / cell) ** POWER > FINE_ROWS:
                 continue
             table = self._table(self._load_s, cell, Landmarks(landmarks, only), FINE_ROWS)
             if table is None:
                 continue
-            needs = gpus_around(windows, table, len(level.landmarks))
-            found = self._level(heavy, cell, landmarks, table, needs)
+            needs = gpus_around(windows, table, len(level.landmarks), self._expired)
+            found = None if needs is None else self._level(heavy, cell, landmarks, table, needs)
             if found is not None:
                 return found
         return None
@@ -247,11 +251,10 @@ class LandmarkSearch:
         if len(left) <= FEW * held and level.cell < FINE * heavy:
             heavy *= LIGHTER
             left = more(heavy)
-        if len(left) > FEW * held and heavy < LEAST:
-            heavy, left = level.heavy, ()
         if len(left) > FEW * held:
-            # So many more sets at once as more than twice the landmarks make are too many.
-            yield heavy, LIGHT_CELL, level.landmarks + left[:held]
+            if heavy >= LEAST:
+                # As many again at most: more make too many sets at once.
+                yield heavy, LIGHT_CELL, level.landmarks + left[:held]
             heavy, left = level.heavy, ()
         landmarks = level.landmarks + left
         if windows < FEW_WINDOWS:
@@ -260,7 +263,7 @@ class LandmarkSearch:
 
     def _known(self) -> KnownGpus | None:
         """Find how many GPUs are needed before and after so much work."""
-        table = self._table(self._time, KNOWN_CELL, None, MANY_ROWS)
+        table = self._table(self._time, KNOWN_CELL, None, COARSE_ROWS)
         if table is None:
             return None
         totals = float(self._time.sum()), self._load.total_bytes

@@ -70,12 +70,17 @@ class WantedRows:
     ----------
     order
         All blocks, each after its producers.
-    producers
-        Of each block.
+    producers, time_s
+        Of each block: those that it reads from, and its work.
     """
 
     def __init__(
-        self, landmarks: Landmarks, only: OnlySets, order: list[int], producers: list[list[int]]
+        self,
+        landmarks: Landmarks,
+        only: OnlySets,
+        order: list[int],
+        producers: list[list[int]],
+        time_s: Floats,
     ) -> None:
         self._only, self._bits = only, dict(list(landmarks.bits().items())[: only.first])
         inside, outside = np.zeros((2, len(producers), only.marks.shape[1]), dtype=bool)
@@ -90,17 +95,13 @@ class WantedRows:
                 outside[v] |= outside[u]
         self._inside, self._free = inside, ~(inside | outside)
         self._decided = np.zeros((len(only.marks), 1), np.uint64)
-        self._certain_s = np.zeros(only.marks.shape[1])
-        self._possible_s = np.zeros(only.marks.shape[1])
-
-    def start(self, time_s: Floats) -> None:
-        """Begin with no block decided; ``time_s`` is their work."""
+        self._time = time_s
         self._certain_s, self._possible_s = time_s @ self._inside, time_s @ self._free
 
-    def decide(self, block: int, time_s: float) -> bool:
+    def decide(self, block: int) -> bool:
         """Note that a block is decided; return whether it is one of the first landmarks."""
-        self._certain_s -= time_s * self._inside[block]
-        self._possible_s -= time_s * self._free[block]
+        self._certain_s -= self._time[block] * self._inside[block]
+        self._possible_s -= self._time[block] * self._free[block]
         if block not in self._bits:
             return False
         word, bit = self._bits[block]

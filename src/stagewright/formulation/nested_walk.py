@@ -68,7 +68,7 @@ class NestedWalk:
         self._free = first_is_free
         windows, sync_s = nested.windows, costs.sync_s_per_byte
         self._asked = costs.asked(windows.cut_bytes, period_s)
-        self._room_s = nested.load.total_s * ROUNDING
+        self._room_s = _room_s(nested, costs)
         starts = [m for m in CLASSES if m <= costs.most]
         self._classes = [
             StageStarts.of(
@@ -265,27 +265,34 @@ def passed(
     -------
     tuple or None
         Windows ascending; ``None`` if no walk reaches the end, so that the period is refuted.
-        Where time was over, all windows come back, with infinite slack.
+        Where time was over, all windows come back as they are, with infinite slack.
     """
     free = costs.first_sends_for_free
+    room_s = _room_s(nested, costs)
     ahead = NestedWalk(nested, costs, period_s, expired, first_is_free=free)
     if not ahead.complete:
         return np.full(len(nested), np.inf), nested
     if not ahead.finishes():
         return None
-    nested = replace(nested, before=ahead.fewest())
-    kept = nested.useful(costs.gpus)
-    behind = nested.take(kept).narrowed(expired).mirrored()
+    known = replace(nested, before=np.maximum(nested.before, ahead.fewest()))
+    kept = known.useful(costs.gpus)
+    known = known.take(kept)
+    behind = known.narrowed(expired).mirrored()
     back = NestedWalk(behind, costs, period_s, expired, first_is_free=False)
     if not back.complete:
         return np.full(len(nested), np.inf), nested
-    nested = replace(nested.take(kept), after=back.fewest()[::-1])
+    known = replace(known, after=np.maximum(known.after, back.fewest()[::-1]))
     some = np.zeros(len(ahead), dtype=bool)
     some[kept] = True
     reach, rest = ahead.for_all_gpus(some), back.for_all_gpus()[::-1]
     slack = (reach + rest[:, ::-1]).max(axis=1) - nested.load.total_s
-    good = np.flatnonzero(slack >= -nested.load.total_s * ROUNDING * 10)
-    return slack[good], nested.take(good).narrowed(expired)
+    good = np.flatnonzero(slack >= -10 * room_s)
+    return slack[good], known.take(good).narrowed(expired)
+
+
+def _room_s(nested: NestedWindows, costs: FlatCosts) -> float:
+    """By how much sums of loads and of all-reduce seconds may differ by rounding."""
+    return (nested.load.total_s + costs.sync_s_per_byte * nested.load.total_bytes) * ROUNDING
 
 
 def _by_level(reduce: np.ufunc, values: Floats, bounds: Indices, empty: float) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -85,24 +86,35 @@ def _answer(
 def _heard(
     request: str, environment: Mapping[str, str], first: subprocess.Popen[bytes]
 ) -> Iterator[list[Failure]]:
-    """Run the second rank, and end the first, which would wait for it, if it refuses its input."""
+    """Run the second rank as a process, and listen to it meanwhile.
+
+    Where it refuses its input, or ends by itself with an error, the first rank would wait for it
+    for a minute; it is ended instead, and what the second one said is in the list.
+    """
     refusals: list[Failure] = []
 
-    def listen(lines: Iterator[str]) -> None:
-        for line in lines:
-            content = child.content(line)
-            if isinstance(content, Failure) and content.of == "input":
-                refusals.append(content)
-                first.kill()
+    def refuse(why: Failure) -> None:
+        refusals.append(why)
+        first.kill()
+
+    def listen(process: subprocess.Popen[bytes], lines: Iterator[str]) -> None:
+        with contextlib.suppress(NetworkError, UnicodeDecodeError):
+            for line in lines:
+                content = child.content(line)
+                if isinstance(content, Failure) and content.of == "input":
+                    refuse(content)
+        if (code := process.wait()) != 0:
+            text = f"the second process that measured the network {child.death(code)}"
+            refuse(Failure(of="network", message=text, hint=child.advice(code)))
 
     with child.started(WORKER, request, environment) as (process, lines):
-        listener = threading.Thread(target=listen, args=(lines,), daemon=True)
+        listener = threading.Thread(target=listen, args=(process, lines), daemon=True)
         listener.start()
         try:
             yield refusals
         finally:
             process.kill()
-            listener.join()
+            listener.join(timeout=5)
 
 
 @contextmanager
