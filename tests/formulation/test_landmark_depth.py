@@ -216,3 +216,20 @@ def test_time_that_ends_half_way_proves_nothing(monkeypatch, calls):
     bracket = Bracket(problem, LIMITS.started(), 1.5 * expected_s, 0.0)
     LandmarkSearch(bracket, blocks_of(problem)).run()
     assert bracket.bound_s <= expected_s * (1 + 1e-9)
+
+
+def test_a_walk_that_time_ends_refutes_nothing():
+    problem = branches((3, 3, 3), 12, 1e9, 1)
+    nested = windows_of(problem, blocks_of(problem))
+    costs = landmark_search.FlatCosts.of(problem)
+    period_s = 1.01 * best_s(problem)
+    whole, ended = passed(nested, costs, period_s, lambda: False), 0
+    assert whole is not None
+    for calls in range(60):
+        left = iter(range(calls))
+        found = passed(nested, costs, period_s, lambda left=left: next(left, None) is None)
+        assert found is not None
+        if len(found[1]) > len(whole[1]):
+            ended += 1
+            assert found[1] is nested
+    assert 10 < ended < 60
