@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import fnmatch
 import io
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,7 +63,7 @@ def bench_command(
     """
     from stagewright.cli.progress import searching
     from stagewright.formulation.problem import TECHNIQUES
-    from stagewright.model.errors import InputError
+    from stagewright.model.errors import InputError, printable
     from stagewright.model.files import write_files
     from stagewright.scenarios.certify import certify, machine
     from stagewright.scenarios.suites import SUITES
@@ -80,11 +81,20 @@ def bench_command(
         raise InputError(f"--without names '{name}'; expected {', '.join(TECHNIQUES)}")
     names = [name.strip() for name in planners.split(",") if name.strip()]
     cases = (case for case in SUITES[suite](folder) if fnmatch.fnmatch(case.name, f"*{only}*"))
+    first = next(cases, None)
+    if first is None:
+        raise InputError(
+            f"suite '{suite}' has no instance whose name matches '{printable(only, 40)}'",
+            source=folder,
+            hint="Without --only the table shows all names; * stands for any letters",
+        )
     click.echo(f"{machine()}; {limits.workers} workers, {limits.time_limit:g} s a solve")
     click.echo(_line(("instance", "planner", "period ms", "bound ms", "gap %", *_TIMES, "ratio")))
     rows: list[Row] = []
     with searching(limits) as settings:
-        for row in certify(cases, names, replace(settings, without=left_out)):
+        for row in certify(
+            itertools.chain([first], cases), names, replace(settings, without=left_out)
+        ):
             rows.append(row)
             click.echo(_line(_cells(row)))
     for text in _summary(rows):
@@ -109,7 +119,7 @@ _COLUMNS = (
     "remark",
 )
 _TIMES = ("s", "s to 1 %", "s to 0.1 %", "s to proof")
-_WIDTHS = (48, 13, 12, 12, 9, 8, 9, 10, 10, 8)
+_WIDTHS = (48, 13, 12, 12, 9, 8, 10, 12, 12, 8)
 
 
 def _line(cells: tuple[str, ...]) -> str:
