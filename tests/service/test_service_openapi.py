@@ -23,7 +23,7 @@ schema = schemathesis.openapi.from_dict(routes_only().openapi())
 
 @pytest.mark.slow
 @schema.parametrize()
-@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 def test_nothing_that_the_document_allows_breaks_the_service(case, server: LiveServer):
     answer = case.call(base_url=server.url, timeout=60)
     assert answer.status_code < 500, answer.text
