@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from landmark_tables import blocks_of, totals_of, windows_of
 
 from brute_force import best_period_s
 from builders import graph_of, instance_of, layer, one_server
@@ -16,27 +17,20 @@ from stagewright.formulation import landmark_search, nested_walk
 from stagewright.formulation.bracket import Bracket
 from stagewright.formulation.cut_space import all_ideals
 from stagewright.formulation.fewest_gpus import FewestGpus
+from stagewright.formulation.flat_costs import FlatCosts
 from stagewright.formulation.ideal_table import tabulate
 from stagewright.formulation.known_gpus import gpus_around
 from stagewright.formulation.landmark_search import LandmarkSearch
-from stagewright.formulation.landmark_sets import LandmarkSets
 from stagewright.formulation.landmarks import Landmarks
 from stagewright.formulation.nested_walk import NestedWalk, passed
-from stagewright.formulation.nested_windows import Load, NestedWindows
+from stagewright.formulation.nested_windows import NestedWindows
 from stagewright.formulation.partial_ideals import Grid
 from stagewright.formulation.problem import Problem, Settings
-from stagewright.formulation.rates import rates_of
-from stagewright.formulation.reduced_graph import ReducedGraph, reduce_graph
 from stagewright.formulation.table_search import TableSearch
 from stagewright.model.costs import PipeDream
 from stagewright.model.graph import Layer
 
 LIMITS = Settings(time_limit_s=20.0, workers=1)
-
-
-def blocks_of(problem: Problem, ceiling_s: float = float("inf")) -> ReducedGraph:
-    rates = rates_of(problem.cost_model, problem.instance.cluster)
-    return reduce_graph(problem.instance, rates, ceiling_s)
 
 
 def branches(lengths: tuple[int, ...], gpus: int, bandwidth: float, seed: int) -> Problem:
@@ -110,7 +104,7 @@ def test_eighty_landmarks_refute_nothing_that_a_plan_keeps(monkeypatch, seed):
 def test_rows_know_the_gpus_of_windows_with_landmarks_in_two_words(first):
     problem = branches((40, 40), 6, 1e9, 0)
     graph = blocks_of(problem)
-    total_s, total_bytes = float(graph.time_s.sum()), float(graph.parameter_bytes.sum())
+    total_s, total_bytes = totals_of(graph)
     landmarks = tuple(range(1, 1 + first))
     grid = Grid(2 * total_s, 2 * total_bytes, np.inf)
     tables = [
@@ -120,21 +114,14 @@ def test_rows_know_the_gpus_of_windows_with_landmarks_in_two_words(first):
     coarse, finer = tables
     assert coarse is not None
     assert finer is not None
-    sorted_out = LandmarkSets.of(coarse.marks)
-    assert sorted_out is not None
-    family, place = sorted_out
-    rows = np.argsort(place, kind="stable")
-    gpus = np.arange(1.0, len(rows) + 1)
-    whole = Load(0.0, total_s, total_bytes)
-    windows = NestedWindows(
-        family, whole, coarse.windows.take(rows), place[rows], rows, gpus, gpus[::-1]
-    )
+    windows = windows_of(coarse, graph)
     found = gpus_around(windows, finer, first, lambda: False)
     assert found is not None
-    held = coarse.members(rows)[:, list(landmarks)]
-    of_set = {tuple(x): (b, a) for x, b, a in zip(held, gpus, gpus[::-1], strict=True)}
+    held = coarse.members(windows.rows)[:, list(landmarks)]
+    needs = zip(held, windows.before, windows.after, strict=True)
+    of_set = {tuple(x): (before, after) for x, before, after in needs}
     members = finer.members(np.arange(len(finer.windows)))[:, list(landmarks)]
-    assert len(of_set) == len(rows)
+    assert len(of_set) == len(windows)
     for i, x in enumerate(members):
         assert (found[0][i], found[1][i]) == of_set[tuple(x)]
 
@@ -161,9 +148,8 @@ def test_landmarks_raise_the_bound_where_ideals_do_not_nest(lengths, gpus, bandw
 def test_stages_with_about_so_many_replicas_reach_no_less(monkeypatch, classes):
     problem = branches((3, 4, 3), 12, 1e9, 4)
     expected_s = best_s(problem)
-    graph = blocks_of(problem)
-    nested = windows_of(problem, graph)
-    costs = landmark_search.FlatCosts.of(problem)
+    nested = all_windows(problem)
+    costs = FlatCosts.of(problem)
     alone = NestedWalk(nested, costs, 1.1 * expected_s, lambda: False, first_is_free=False)
     monkeypatch.setattr(nested_walk, "CLASSES", classes)
     together = NestedWalk(nested, costs, 1.1 * expected_s, lambda: False, first_is_free=False)
@@ -172,27 +158,23 @@ def test_stages_with_about_so_many_replicas_reach_no_less(monkeypatch, classes):
     assert alone.finishes()
 
 
-def windows_of(problem: Problem, graph: ReducedGraph) -> NestedWindows:
+def all_windows(problem: Problem) -> NestedWindows:
     """All ideals, told apart by all blocks."""
-    total_s, total_bytes = float(graph.time_s.sum()), float(graph.parameter_bytes.sum())
+    graph = blocks_of(problem)
+    total_s, total_bytes = totals_of(graph)
     marks = Landmarks(tuple(range(len(graph))))
     grid = Grid(2 * total_s, 2 * total_bytes, np.inf)
     table = tabulate(graph, graph.time_s[0], grid, lambda: False, landmarks=marks)
     assert table is not None
-    sorted_out = LandmarkSets.of(table.marks)
-    assert sorted_out is not None
-    family, place = sorted_out
-    rows = np.argsort(place, kind="stable")
-    none = np.zeros(len(rows))
-    whole = Load(0.0, total_s, total_bytes)
-    return NestedWindows(family, whole, table.windows.take(rows), place[rows], rows, none, none)
+    none = np.zeros(len(table.windows))
+    return windows_of(table, graph, (none, none))
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_windows_that_walks_pass_keep_their_sets_and_decide_shorter_periods_alike(seed):
     problem = branches((3, 3, 3, 3), 12, 1e9, seed)
-    nested = windows_of(problem, blocks_of(problem))
-    costs = landmark_search.FlatCosts.of(problem)
+    nested = all_windows(problem)
+    costs = FlatCosts.of(problem)
     expected_s = best_s(problem)
     found = passed(nested, costs, 1.01 * expected_s, lambda: False)
     assert found is not None
@@ -220,8 +202,8 @@ def test_time_that_ends_half_way_proves_nothing(monkeypatch, calls):
 
 def test_a_walk_that_time_ends_refutes_nothing():
     problem = branches((3, 3, 3), 12, 1e9, 1)
-    nested = windows_of(problem, blocks_of(problem))
-    costs = landmark_search.FlatCosts.of(problem)
+    nested = all_windows(problem)
+    costs = FlatCosts.of(problem)
     period_s = 1.01 * best_s(problem)
     whole, ended = passed(nested, costs, period_s, lambda: False), 0
     assert whole is not None

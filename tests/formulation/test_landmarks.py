@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from landmark_tables import any_ideals, blocks_of, totals_of, windows_of
 
 from brute_force import best_period_s
 from random_instances import flat_problem, small_rules
 from stagewright.formulation import ideal_table, landmark_search
 from stagewright.formulation.box_bound import Windows
 from stagewright.formulation.bracket import Bracket
-from stagewright.formulation.cut_space import all_ideals
 from stagewright.formulation.flat_costs import FlatCosts
 from stagewright.formulation.ideal_table import tabulate
 from stagewright.formulation.known_gpus import gpus_around
@@ -22,9 +22,7 @@ from stagewright.formulation.landmarks import Landmarks, OnlySets
 from stagewright.formulation.nested_walk import NestedWalk, passed
 from stagewright.formulation.nested_windows import Load, NestedWindows
 from stagewright.formulation.partial_ideals import Grid
-from stagewright.formulation.problem import Problem, Settings
-from stagewright.formulation.rates import rates_of
-from stagewright.formulation.reduced_graph import ReducedGraph, reduce_graph
+from stagewright.formulation.problem import Settings
 from stagewright.model.evaluate import evaluate
 from stagewright.model.plan import Plan
 
@@ -156,19 +154,10 @@ def test_the_walk_reaches_what_trying_every_stage_does(nested, period_s, gpus, f
         assert found[1].rows[order].tolist() == sorted(nested.rows[slack >= -1e-7].tolist())
 
 
-def graph_of(problem: Problem, ceiling_s: float = float("inf")) -> ReducedGraph:
-    rates = rates_of(problem.cost_model, problem.instance.cluster)
-    return reduce_graph(problem.instance, rates, ceiling_s)
-
-
 @QUICK
 @given(st.data(), st.integers(1, 3))
 def test_rows_hold_the_landmarks_of_their_ideals(data, every):
-    problem = flat_problem(data, "pipedream")
-    assert problem is not None
-    graph = graph_of(problem)
-    order = [layer for block in graph.blocks for layer in block]
-    ideals = all_ideals(problem.instance).members[1:-1][:, order]
+    graph, ideals = any_ideals(data)
     landmarks = tuple(range(0, len(graph), every))
     grid = Grid(float(graph.time_s.sum()) + 1, float(graph.parameter_bytes.sum()) + 1, np.inf)
     table = tabulate(graph, graph.time_s[0], grid, lambda: False, landmarks=Landmarks(landmarks))
@@ -185,11 +174,7 @@ def test_rows_hold_the_landmarks_of_their_ideals(data, every):
 @QUICK
 @given(st.data(), st.integers(1, 3), st.integers(0, 2))
 def test_no_ideal_with_a_wanted_set_and_load_is_left_out(data, every, kept):
-    problem = flat_problem(data, "pipedream")
-    assert problem is not None
-    graph = graph_of(problem)
-    order = [layer for block in graph.blocks for layer in block]
-    ideals = all_ideals(problem.instance).members[1:-1][:, order]
+    graph, ideals = any_ideals(data)
     if len(ideals) == 0:
         return
     landmarks = tuple(range(0, len(graph), every))
@@ -244,7 +229,7 @@ def test_no_period_is_refuted_that_a_plan_keeps(cost_model, ruled, data):
         patch.setattr(landmark_search, "HEAVY", (0.3, 0.05, 0.01))
         patch.setattr(landmark_search, "FEW_WINDOWS", data.draw(st.sampled_from([3, 5000])))
         patch.setattr(landmark_search, "FINE", data.draw(st.sampled_from([0.03, 1.0])))
-        LandmarkSearch(bracket, graph_of(problem, ceiling_s)).run()
+        LandmarkSearch(bracket, blocks_of(problem, ceiling_s)).run()
     assert bracket.bound_s <= expected_s * (1 + 1e-9)
     if bracket.stages is not None:
         judged = evaluate(problem.instance, Plan(bracket.stages, "test"), problem.cost_model)
@@ -267,12 +252,8 @@ def holding(windows: Windows, marks: np.ndarray, figures: tuple[float, float, in
 @QUICK
 @given(st.data(), st.sampled_from([0.05, 0.3]))
 def test_finer_rows_know_the_gpus_of_every_window_that_shares_an_ideal(data, cell):
-    problem = flat_problem(data, "pipedream")
-    assert problem is not None
-    graph = graph_of(problem)
-    order = [layer for block in graph.blocks for layer in block]
-    ideals = all_ideals(problem.instance).members[1:-1][:, order]
-    total_s, total_bytes = float(graph.time_s.sum()), float(graph.parameter_bytes.sum())
+    graph, ideals = any_ideals(data)
+    total_s, total_bytes = totals_of(graph)
 
     def table(landmarks: tuple[int, ...], size: float):
         grid = Grid(size * total_s + 1e-12, size * total_bytes + 1e-12, np.inf)
@@ -282,15 +263,8 @@ def test_finer_rows_know_the_gpus_of_every_window_that_shares_an_ideal(data, cel
         return found
 
     coarse, finer = table((0,), cell), table((0, len(graph) - 1), cell / 10)
-    sorted_out = LandmarkSets.of(coarse.marks)
-    assert sorted_out is not None
-    family, place = sorted_out
-    rows = np.argsort(place, kind="stable")
-    gpus = np.arange(1.0, len(rows) + 1)
-    whole = Load(0.0, total_s, total_bytes)
-    windows = NestedWindows(
-        family, whole, coarse.windows.take(rows), place[rows], rows, gpus, gpus[::-1]
-    )
+    windows = windows_of(coarse, graph)
+    family = windows.family
     known_around = gpus_around(windows, finer, 1, lambda: False)
     assert known_around is not None
     before, after = known_around
@@ -299,5 +273,5 @@ def test_finer_rows_know_the_gpus_of_every_window_that_shares_an_ideal(data, cel
         figures = float(ideal @ graph.time_s[0]), float(ideal @ graph.parameter_bytes)
         known = holding(windows.windows, family.marks[0, windows.sets], (*figures, first))
         for row in holding(finer.windows, finer.marks[0], (*figures, last)):
-            assert before[row] <= gpus[known].min()
-            assert after[row] <= gpus[::-1][known].min()
+            assert before[row] <= windows.before[known].min()
+            assert after[row] <= windows.after[known].min()

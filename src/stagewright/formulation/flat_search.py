@@ -161,7 +161,6 @@ class FlatSearch(Bracket):
             if promising and raised and tables > 1 and not self.done:
                 self._split_boxes(tree, PATIENCE[0], BETWEEN_ORDERS, FEW_OPEN)
                 promising = self._open <= FEW_OPEN
-
         if wide and not tried_landmarks:
             self._landmarks(tree)
 

@@ -19,7 +19,6 @@ from stagewright.formulation.bracket import Bracket
 from stagewright.formulation.flat_costs import FlatCosts
 from stagewright.formulation.ideal_table import IdealTable, tabulate
 from stagewright.formulation.known_gpus import KnownGpus, gpus_around
-from stagewright.formulation.landmark_sets import LandmarkSets
 from stagewright.formulation.landmarks import Landmarks, hashed
 from stagewright.formulation.nested_walk import passed
 from stagewright.formulation.nested_windows import Load, NestedWindows
@@ -93,10 +92,12 @@ class LandmarkSearch:
     def __init__(self, bracket: Bracket, graph: ReducedGraph) -> None:
         self._bracket, self._graph = bracket, graph
         self._costs = FlatCosts.of(bracket.problem)
-        self._time, self._held = graph.time_s[0], graph.parameter_bytes
+        self._time, held = graph.time_s[0], graph.parameter_bytes
+        self._weight_s = self._time + self._costs.sync_s_per_byte * held
+        self._heaviest = np.argsort(-self._weight_s, kind="stable")
         self._share = self._typical_share()
-        self._load_s = self._time + self._costs.sync_s_per_byte * self._share * self._held
-        totals = float(self._load_s.sum()), float(self._held.sum())
+        self._load_s = self._time + self._costs.sync_s_per_byte * self._share * held
+        totals = float(self._load_s.sum()), float(held.sum())
         self._load = Load(self._share, *totals)
         self._plans = TablePlans(bracket, graph, totals[0])
 
@@ -196,9 +197,8 @@ class LandmarkSearch:
         )
 
     def _heavy(self, part: float) -> tuple[int, ...]:
-        weight_s = self._time + self._costs.sync_s_per_byte * self._held
-        heaviest = np.argsort(-weight_s, kind="stable")
-        return tuple(heaviest[weight_s[heaviest] > part * self._bracket.period_s].tolist())
+        weight_s = self._weight_s[self._heaviest]
+        return tuple(self._heaviest[weight_s > part * self._bracket.period_s].tolist())
 
     def _coarse(self) -> _Level | None:
         """Choose landmarks and make the coarse table; ``None`` if no choice leaves it small."""
@@ -242,9 +242,10 @@ class LandmarkSearch:
         self, level: _Level, windows: int
     ) -> Iterator[tuple[float, float, tuple[int, ...]]]:
         """Yield (heavy, cell, landmarks) of tables that tell more, the best ones first."""
+        there = set(level.landmarks)
 
         def more(heavy: float) -> tuple[int, ...]:
-            return tuple(v for v in self._heavy(heavy) if v not in set(level.landmarks))
+            return tuple(v for v in self._heavy(heavy) if v not in there)
 
         heavy, held = level.heavy, len(level.landmarks)
         left = more(heavy)
@@ -279,19 +280,9 @@ class LandmarkSearch:
         known: tuple[Floats, Floats],
     ) -> _Level | None:
         """Sort a table's rows by their sets; ``None`` if these are too many, or time is over."""
-        before, after = known
-        rows = np.flatnonzero(before + after <= self._costs.gpus)
-        marks = table.marks[:, rows]
-        sorted_out = LandmarkSets.of(marks, MOST_SETS, self._expired)
-        if sorted_out is None:
-            return None
-        family, sets = sorted_out
-        order = np.argsort(sets, kind="stable")
-        rows = rows[order]
-        windows = table.windows.take(rows)
-        columns = sets[order], rows, before[rows], after[rows]
-        nested = NestedWindows(family, self._load, windows, *columns)
-        return _Level(heavy, cell, landmarks, table, nested)
+        rows = np.flatnonzero(known[0] + known[1] <= self._costs.gpus)
+        nested = NestedWindows.of(table, self._load, known, rows, MOST_SETS, self._expired)
+        return None if nested is None else _Level(heavy, cell, landmarks, table, nested)
 
     def _plan(self, table: IdealTable, slack_s: Floats, nested: NestedWindows) -> None:
         """Look for a plan over ideals that walks pass."""

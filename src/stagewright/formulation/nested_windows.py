@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stagewright.formulation.box_bound import Windows
+from stagewright.formulation.ideal_table import IdealTable
 from stagewright.formulation.landmark_sets import LandmarkSets
 from stagewright.formulation.landmarks import OnlySets
 
@@ -61,6 +63,37 @@ class NestedWindows:
     rows: Indices
     before: Floats
     after: Floats
+
+    @classmethod
+    def of(
+        cls,
+        table: IdealTable,
+        load: Load,
+        around: tuple[Floats, Floats],
+        rows: Indices,
+        most_sets: float = math.inf,
+        expired: Callable[[], bool] = lambda: False,
+    ) -> NestedWindows | None:
+        """Return some rows of a table of loads, sorted by their sets.
+
+        Parameters
+        ----------
+        around
+            GPUs that are needed before and after each row of the table.
+
+        Returns
+        -------
+        NestedWindows or None
+            ``None`` if there are more sets than ``most_sets``, or time is over.
+        """
+        found = LandmarkSets.of(table.marks[:, rows], most_sets, expired)
+        if found is None:
+            return None
+        family, sets = found
+        order = np.argsort(sets, kind="stable")
+        rows = rows[order]
+        columns = sets[order], rows, around[0][rows], around[1][rows]
+        return cls(family, load, table.windows.take(rows), *columns)
 
     def __len__(self) -> int:
         """Count the windows."""
