@@ -122,9 +122,11 @@ def test_a_worker_that_dies_fails_its_job_only(server):
 
 def test_a_job_to_be_cancelled_when_the_server_was_killed_stays_cancelled(server):
     job_id = running_with_plan(server)
-    os.kill(descendants(server.process.pid)[-1], signal.SIGSTOP)
+    worker = descendants(server.process.pid)[-1]
+    os.kill(worker, signal.SIGSTOP)
     server.call("DELETE", f"/v1/jobs/{job_id}")
     server.end(signal.SIGKILL)
+    os.kill(worker, signal.SIGKILL)  # stopped, it would not notice that its server is gone
     server.start()
     assert server.job(job_id)["state"] == "cancelled"
     assert server.call("GET", f"/v1/jobs/{job_id}/plan").status == 200
