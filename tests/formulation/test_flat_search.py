@@ -8,11 +8,12 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from brute_force import best_period_s
-from builders import chain
+from builders import chain, graph_of, instance_of, layer, one_server
 from random_instances import flat_problem, small_rules
 from stagewright.formulation import (
     fewest_gpus,
     flat_search,
+    ideal_table,
     reachable_pairs,
     table_plans,
     table_search,
@@ -169,8 +170,14 @@ def rows_with(
 
 
 @QUICK
-@given(st.data(), st.sampled_from([1e-9, 0.02, 0.3]), st.sampled_from([0.2, 1.0]))
-def test_a_table_holds_every_ideal_and_an_ideal_for_each_row(data, cell, kept):
+@given(
+    st.data(),
+    st.sampled_from([1e-9, 0.02, 0.3]),
+    st.sampled_from([0.2, 1.0]),
+    st.sampled_from([1, 4, ideal_table.MANY_AT_ONCE]),
+)
+def test_a_table_holds_every_ideal_and_an_ideal_for_each_row(data, cell, kept, at_once):
+    """However many blocks of a chain are decided at once."""
     problem = flat_problem(data, "pipedream")
     assert problem is not None
     tree = tree_of(problem)
@@ -178,7 +185,9 @@ def test_a_table_holds_every_ideal_and_an_ideal_for_each_row(data, cell, kept):
     total_s, total_bytes = float(graph.time_s.sum()), float(graph.parameter_bytes.sum())
     most = kept * sum(t.n_bytes for t in graph.tensors)
     grid = Grid(cell * total_s + 1e-15, cell * total_bytes + 1e-15, most)
-    table = tabulate(graph, graph.time_s[0], grid, lambda: False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ideal_table, "MANY_AT_ONCE", at_once)
+        table = tabulate(graph, graph.time_s[0], grid, lambda: False)
     assert table is not None
     windows = table.windows
     order = [layer for block in graph.blocks for layer in block]
@@ -244,6 +253,20 @@ def test_a_stretch_holds_the_ideals_between_two(data, cell, kept):
         assert any((ideal == known).all() for known in between)
         assert cut_bytes(tree, ideal) == windows.cut_bytes[row] <= most
         assert row in rows_with(ideal, windows, tree, lower)
+
+
+def test_tensors_that_leave_a_stretch_count_from_the_middle_of_a_chain():
+    layers = [layer(f"n{i}", 1.0, 0.0, 10.0**i, 1.0) for i in range(5)]
+    graph = graph_of(layers, "n0->n1 n1->n2 n2->n3 n3->n4 n2->n4")
+    tree = tree_of(Problem(instance_of(graph, one_server(2)), PipeDream()))
+    lower, upper = np.arange(5) < 1, np.arange(5) < 4
+    table = Stretches(tree.graph, tree.time_s).table(
+        lower, upper, Grid(1e-9, 1e-9, np.inf), lambda: False
+    )
+    assert table is not None
+    ideals = table.ideals(np.arange(3))
+    assert sorted(ideals.sum(axis=1)) == [1, 2, 3]
+    assert table.windows.cut_bytes.tolist() == [cut_bytes(tree, x) for x in ideals]
 
 
 def started_badly(cost_model: CostModel, times_ms: list[float], gpus: int) -> FlatSearch:

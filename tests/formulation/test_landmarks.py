@@ -189,6 +189,10 @@ def test_no_ideal_with_a_wanted_set_and_load_is_left_out(data, every, kept):
     ends = [data.draw(st.tuples(*[st.integers(0, len(ideals) - 1)] * 2)) for _ in sets]
     span = np.array([sorted((load_s[i], load_s[j])) for i, j in ends]).reshape(-1, 2)
     only = OnlySets(sets[None, :], first, span[:, 0] - room_s, span[:, 1] + room_s)
+    range_of = dict(zip(sets.tolist(), zip(only.least_s, only.most_s, strict=True), strict=True))
+    ranges = np.array([range_of.get(set_, (np.inf, -np.inf)) for set_ in of_first.tolist()])
+    wanted = (ranges[:, 0] <= load_s) & (load_s <= ranges[:, 1])
+    assert only.count(of_first[None, :], load_s, load_s) == wanted.sum()
     cells = data.draw(st.sampled_from([1, 5, 50]))
     grid = Grid(
         float(graph.time_s.sum()) / cells + 1e-9,
@@ -198,14 +202,12 @@ def test_no_ideal_with_a_wanted_set_and_load_is_left_out(data, every, kept):
     marked = Landmarks(landmarks, only)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ideal_table, "FEW_ROWS", data.draw(st.sampled_from([0, 300])))
+        patch.setattr(ideal_table, "MANY_AT_ONCE", data.draw(st.sampled_from([1, 1000])))
         table = tabulate(graph, graph.time_s[0], grid, lambda: False, landmarks=marked)
     assert table is not None
     windows, found = table.windows, table.marks[0]
-    range_of = dict(zip(sets.tolist(), span.tolist(), strict=True))
-    for i, set_ in enumerate(of_first.tolist()):
-        least_s, most_s = range_of.get(set_, (np.inf, -np.inf))
-        if least_s <= load_s[i] <= most_s:
-            assert len(holding(windows, found, (load_s[i], held[i], int(marks[i])))) > 0
+    for i in np.flatnonzero(wanted):
+        assert len(holding(windows, found, (load_s[i], held[i], int(marks[i])))) > 0
     # What is left has such a set, and may have such a load.
     for row, set_ in enumerate((found & np.uint64((1 << first) - 1)).tolist()):
         least_s, most_s = range_of[set_]
@@ -227,7 +229,8 @@ def test_no_period_is_refuted_that_a_plan_keeps(cost_model, ruled, data):
     bracket = Bracket(problem, limits, ceiling_s, 0.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(landmark_search, "HEAVY", (0.3, 0.05, 0.01))
-        patch.setattr(landmark_search, "FEW_WINDOWS", data.draw(st.sampled_from([3, 5000])))
+        patch.setattr(landmark_search, "FEW_PLANS", data.draw(st.sampled_from([0, 2000])))
+        patch.setattr(landmark_search, "SOONER", data.draw(st.sampled_from([0.0, 0.9])))
         patch.setattr(landmark_search, "FINE", data.draw(st.sampled_from([0.03, 1.0])))
         LandmarkSearch(bracket, blocks_of(problem, ceiling_s)).run()
     assert bracket.bound_s <= expected_s * (1 + 1e-9)

@@ -62,7 +62,7 @@ ROUNDS, GAIN = 50, 3e-4
 SLOW, SMALL = 0.25, 300_000
 """Once a finer table raises the bound by less than such a part of the gap, plans are looked for;
 not after tables of so few rows (each counted once a GPU) that raise it: the next is soon made."""
-WIDE, LARGE = 0.02, 150_000
+WIDE, LARGE = 0.02, 90_000
 """Gap after the second table from which on ideals that do not nest are likely to be the reason;
 where the first has so many rows (each counted once a GPU) walks over the second take long."""
 TRIES = 40
@@ -149,19 +149,20 @@ class FlatSearch(Bracket):
         gpus = FlatCosts.of(self.problem).gpus
         for tables, rows in enumerate(TableSearch(self, tree.graph).rounds(), start=1):
             wide = self.bound_s < self.period_s * (1 - WIDE)
-            if wide and not tried_landmarks and (tables == 2 or rows * gpus > LARGE):
+            raised = raised or self.bound_s > bound_s
+            if wide and raised and not tried_landmarks and (tables == 2 or rows * gpus > LARGE):
                 tried_landmarks = True
                 self._landmarks(tree)
             slow = self.bound_s - bound_s < SLOW * (self.period_s - self.bound_s)
             if slow and tables > 1 and (rows * gpus > SMALL or self.bound_s == bound_s):
                 self._stretch(near, 1)
-            raised, bound_s = raised or self.bound_s > bound_s, self.bound_s
+            bound_s = self.bound_s
             # Boxes hardly refute anything where a table of all ideals refutes nothing, and a second
             # table soon refutes more than the first.
             if promising and raised and tables > 1 and not self.done:
                 self._split_boxes(tree, PATIENCE[0], BETWEEN_ORDERS, FEW_OPEN)
                 promising = self._open <= FEW_OPEN
-        if wide and not tried_landmarks:
+        if wide and raised and not tried_landmarks:
             self._landmarks(tree)
 
     def _landmarks(self, tree: BoxTree) -> None:

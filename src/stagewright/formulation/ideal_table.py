@@ -5,7 +5,8 @@ A stage's end costs by its work, its parameters and the bytes that leave it. Of 
 grid, and the fewest bytes at each: a few ten thousand rows. The same sweep finds an ideal for
 each row.
 
-The sweep takes the blocks in topological order and decides for each whether it lies in the ideal.
+The sweep takes the blocks in topological order and decides for each whether it lies in the ideal;
+for a chain of them at once, how far it goes.
 What the rest of an ideal costs depends on the past only through the *frontier*, the decided
 blocks with consumers that are not decided yet: which of them lie inside, and which of their
 tensors leave already. Partial ideals that agree there and fall into the same cell of the grid
@@ -45,6 +46,8 @@ Indices = NDArray[np.int64]
 MANY_ROWS = 400_000
 MANY_DECISIONS = 50_000_000
 """Four bytes for each, to find the ideal of a row again."""
+MANY_AT_ONCE = 1_000_000
+"""Rows that may come from one step; of longer chains a part is decided."""
 GROWTH, FEW_ROWS = 1.6, 300
 """Rows are merged once there are so many times as many as after the last merge and so many more."""
 BITS = 62
@@ -54,9 +57,9 @@ SOME_INSIDE, SOME_OUTSIDE = np.uint64(1 << 62), np.uint64(1 << 63)
 
 @dataclass(frozen=True)
 class _Decided:
-    """Rows that took a block in: they are numbered from ``first``; ``parents`` they came from."""
+    """Rows that took blocks in: they are numbered from ``first``; ``parents`` they came from."""
 
-    block: int
+    blocks: tuple[int, ...]
     first: int
     parents: NDArray[np.int32]
 
@@ -87,8 +90,8 @@ class IdealTable:
         inside = np.zeros((self._blocks, len(rows)), dtype=bool)
         at = self._last[rows]
         for decided in reversed(self._history):
-            here = at >= decided.first
-            inside[decided.block] = here
+            here = np.flatnonzero(at >= decided.first)
+            inside[np.ix_(decided.blocks, here)] = True
             at[here] = decided.parents[at[here] - decided.first]
         return inside.T
 
@@ -174,9 +177,11 @@ class _Sweep:
         complete = [rows.take(np.zeros(0, dtype=np.int64))]
         after_merge = 1
         sources = sum(not producers for producers in self._producers)
-        for v in self._order:
-            rows = self._decide(rows, v)
-            sources -= not self._producers[v]
+        left = self._order[::-1]
+        while left:
+            chain = self._chain(left, max(1, MANY_AT_ONCE // max(1, len(rows))))
+            rows = self._decide(rows, chain)
+            sources -= not self._producers[chain[0]]
             if sources == 0:
                 done = (rows.state & self._mask(self._block_bit.values())) == 0
                 if done.any():
@@ -198,34 +203,60 @@ class _Sweep:
         blocks = len(self._graph)
         return IdealTable(windows, exact, found.marks, found.last, tuple(self._history), blocks)
 
-    def _decide(self, rows: PartialIdeals, v: int) -> PartialIdeals:
-        """Every row without block ``v``, and with it where its producers are inside."""
-        needed = self._mask(self._block_bit[u] for u in self._producers[v])
+    def _chain(self, left: list[int], most: int) -> list[int]:
+        """Take blocks from the end of a list as long as each only goes on with the next."""
+        chain = [left.pop()]
+        while left and len(chain) < most:
+            u, v = chain[-1], left[-1]
+            if self._consumers[u] != [v] or self._producers[v] != [u]:
+                break
+            chain.append(left.pop())
+        return chain
+
+    def _decide(self, rows: PartialIdeals, chain: list[int]) -> PartialIdeals:
+        """Every row without a chain, and with its first blocks where its producers are inside.
+
+        Nothing but the next block of the chain waits for what all but the last have made.
+        """
+        start, end = chain[0], chain[-1]
+        needed = self._mask(self._block_bit[u] for u in self._producers[start])
         inner = rows.take((rows.state & needed) == needed)
-        outer = self._left_out(rows, v)
-        state = inner.state | SOME_INSIDE
-        if self._consumers[v]:
-            self._block_bit[v] = self._new_bit()
-            state = state | self._mask([self._block_bit[v]])
-            for i in self._made[v]:
-                if len(self._graph.tensors[i].targets) > 1:
-                    self._tensor_bit[i] = self._new_bit()
-        self._history.append(_Decided(v, self._decisions, inner.last.astype(np.int32)))
-        held, made_s = float(self._graph.parameter_bytes[v]), float(self._time[v])
-        added = np.array([made_s, made_s, held, held, self._leaving[v], made_s, held])
-        last = np.arange(self._decisions, self._decisions + len(inner))
-        self._decisions += len(inner)
-        marks = inner.marks
-        if v in self._marks:
-            word, bit = self._marks[v]
-            marks = marks.copy()
-            marks[word] |= bit
-        inner = PartialIdeals(state, inner.figures + added[:, None], last, marks)
-        rows = PartialIdeals.concatenate([outer, self._useful(inner)])
-        if self._wanted is not None and self._wanted.decide(v):
+        parts = [self._left_out(rows, start)]
+        state, figures, marks = inner.state | SOME_INSIDE, inner.figures, inner.marks
+        added = np.zeros((7, 1))
+        for i, v in enumerate(chain, start=1):
+            held, made_s, leaving = self._graph.parameter_bytes[v], self._time[v], self._leaving[v]
+            added[:, 0] += (made_s, made_s, held, held, leaving, made_s, held)
+            if v in self._marks:
+                word, bit = self._marks[v]
+                marks = marks.copy()
+                marks[word] |= bit
+            taken = figures + added
+            if v != end:
+                here = state | SOME_OUTSIDE
+                taken[CUT_BYTES] += sum(self._graph.tensors[i].n_bytes for i in self._made[v])
+            else:
+                here = state | self._wait_for_consumers(v)
+            blocks, parents = tuple(chain[:i]), inner.last.astype(np.int32)
+            self._history.append(_Decided(blocks, self._decisions, parents))
+            last = np.arange(self._decisions, self._decisions + len(inner))
+            self._decisions += len(inner)
+            parts.append(self._useful(PartialIdeals(here, taken, last, marks)))
+        rows = PartialIdeals.concatenate(parts)
+        if self._wanted is not None and any([self._wanted.decide(v) for v in chain]):
             rows = self._among_wanted(rows)
-        forgotten = self._mask(self._retired(v))
+        forgotten = self._mask(self._retired(start))
         return PartialIdeals(rows.state & ~forgotten, rows.figures, rows.last, rows.marks)
+
+    def _wait_for_consumers(self, v: int) -> np.uint64:
+        """Give bits to a block and to those of its tensors that need one; return the block's."""
+        if not self._consumers[v]:
+            return np.uint64(0)
+        self._block_bit[v] = self._new_bit()
+        for i in self._made[v]:
+            if len(self._graph.tensors[i].targets) > 1:
+                self._tensor_bit[i] = self._new_bit()
+        return self._mask([self._block_bit[v]])
 
     def _left_out(self, rows: PartialIdeals, v: int) -> PartialIdeals:
         """Rows without block ``v``: what it reads from inside leaves the ideal."""

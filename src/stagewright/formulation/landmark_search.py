@@ -19,7 +19,7 @@ from stagewright.formulation.bracket import Bracket
 from stagewright.formulation.flat_costs import FlatCosts
 from stagewright.formulation.ideal_table import IdealTable, tabulate
 from stagewright.formulation.known_gpus import KnownGpus, gpus_around
-from stagewright.formulation.landmarks import Landmarks, hashed
+from stagewright.formulation.landmarks import Landmarks
 from stagewright.formulation.nested_walk import passed
 from stagewright.formulation.nested_windows import Load, NestedWindows
 from stagewright.formulation.partial_ideals import Grid
@@ -38,25 +38,33 @@ LEAST = 0.25
 FEW, MANY = 0.25, 3.0
 """Further landmarks, as parts of those there are: so few come along with finer cells, and of so
 many the coarse table would be too large."""
-COARSE_ROWS, FINE_ROWS, MOST_SETS = 60_000, 200_000, 14_000
+COARSE_ROWS, FINE_ROWS, MOST_SETS = 60_000, 80_000, 14_000
 """Rows of the coarse table and of finer ones, and sets of landmarks, at most."""
 CELL, LIGHT_CELL, KNOWN_CELL = 0.06, 0.1, 0.05
 """Sizes of a cell in load, as parts of the period: of the coarse table, of one with more landmarks
 than before, and of the one that tells first how many GPUs are needed."""
-PARAMETERS = 1.0
-"""Size of a cell in all-reduce seconds, in sizes of a cell in load."""
-FINER, LITTLE, FEW_WINDOWS = 3.0, 2.0, 5000
-"""Cells are so many times smaller in a finer table, less where walks pass more windows."""
+PARAMETERS = 8.0
+"""Size of a cell in all-reduce seconds, in sizes of a cell in load: a walk along the load only needs
+the parameters for how its stages differ from typical ones."""
+FINER, LITTLE = 3.0, 2.0
+"""Cells are so many times smaller in a finer table, the first that leaves few rows."""
 FEW_PLANS, MANY_PLANS = 2000, 15_000
-"""Among so few windows plans are looked for at once; among more once nothing finer is left."""
+"""Among so few windows plans are looked for at once, among more with the first finer table, and in
+any other once nothing finer is left."""
 POWER = 1.5
 """With cells of half the size a table has about 2**POWER as many rows, often more."""
 FINE = 1 / 18
 """Once cells are as small as such a part of a landmark's load, further landmarks tell more."""
 DEEPEST = 8
 """Tables on top of each other."""
-TRIAL = 0.6
-"""Where a period to try with the coarse table lies between the bound and the best plan."""
+PROBE, TRIAL = 0.625, 0.78
+"""Where a period to try with the coarse table lies between the bound and the best plan: the first
+one, which may lead to a much better plan, and those after it."""
+WITHIN, AIM = 0.01, 0.95
+"""While the gap is between one and two times WITHIN, what would close it to so much of that is
+tried, not more."""
+SOONER = 0.15
+"""Where walks pass less than such a part of the windows half-way down, that is gone on with."""
 ENOUGH = 0.9
 """Go on as long as the gap gets smaller than such a part of it."""
 CLOSE = 1e-3
@@ -104,17 +112,30 @@ class LandmarkSearch:
     def run(self) -> None:
         """Try periods until one can be neither refuted nor kept."""
         bracket = self._bracket
-        coarse = self._coarse()
+        coarse, first = self._coarse(), True
         while coarse is not None and not self._closed(bracket.period_s):
             gap_s = bracket.period_s - bracket.bound_s
-            trial_s = bracket.bound_s + TRIAL * gap_s
+            trial_s = self._trial_s(PROBE if first else TRIAL)
             found = self._passed(coarse.nested, trial_s)
             if found is None:
                 bracket.refute(trial_s)
                 continue
+            probe, first = first, False
+            if probe and len(found[1]) <= FEW_PLANS:
+                # A better plan tells where to try.
+                self._plan(coarse.table, *found)
+                continue
             self._narrow(coarse, found[1], trial_s, 1)
             if bracket.period_s - bracket.bound_s > ENOUGH * gap_s:
                 return
+
+    def _trial_s(self, part: float) -> float:
+        """Return the next period to try with the coarse table."""
+        bound_s, period_s = self._bracket.bound_s, self._bracket.period_s
+        trial_s = bound_s + part * (period_s - bound_s)
+        if WITHIN < 1 - bound_s / period_s < 2 * WITHIN:
+            trial_s = min(trial_s, (1 - AIM * WITHIN) * period_s)
+        return trial_s
 
     def _narrow(self, level: _Level, windows: NestedWindows, period_s: float, depth: int) -> bool:
         """Refute a period, or what is shorter, where walks only pass some windows at it.
@@ -126,6 +147,7 @@ class LandmarkSearch:
         if finer is None:
             return False
         nested, trial_s = finer.nested, period_s
+        few = MANY_PLANS if depth == 1 else FEW_PLANS
         kept: list[tuple[float, Floats, NestedWindows]] = []
         half: tuple[float, _Passed | None] = 0.0, None
         while not self._expired():
@@ -136,7 +158,7 @@ class LandmarkSearch:
                 bracket.refute(trial_s)
             else:
                 nested = found[1]
-                if len(nested) <= FEW_PLANS:
+                if len(nested) <= few:
                     self._plan(finer.table, *found)
                 # What refutes a period is good for all shorter ones; the shorter, the smaller.
                 if trial_s < bracket.period_s and not bracket.done:
@@ -144,6 +166,10 @@ class LandmarkSearch:
                     half = self._middle_s(trial_s), self._passed(nested, self._middle_s(trial_s))
                     if half[1] is None:
                         bracket.refute(half[0])
+                    elif len(half[1][1]) < SOONER * len(nested):
+                        kept.append((trial_s, *found))
+                        trial_s = half[0]
+                        continue
                     if self._narrow(finer, nested, trial_s, depth + 1):
                         break
                 kept.append((trial_s, *found))
@@ -151,7 +177,7 @@ class LandmarkSearch:
             if self._closed(high_s):
                 break
             trial_s = self._middle_s(high_s)
-        kept = [k for k in kept if len(k[2]) > FEW_PLANS and k[0] < bracket.period_s]
+        kept = [k for k in kept if len(k[2]) > few and k[0] < bracket.period_s]
         if kept and not bracket.done:
             # Among most windows, but for so many that they would be thinned.
             able = [k for k in kept if len(k[2]) <= MANY_PLANS] or kept[-1:]
@@ -225,8 +251,9 @@ class LandmarkSearch:
     def _finer(self, level: _Level, windows: NestedWindows) -> _Level | None:
         """Make a table of the ideals in some windows, with more landmarks if it stays small."""
         only = windows.wanted(len(level.landmarks))
-        rows = np.isin(hashed(level.table.marks), hashed(only.marks)).sum()
-        for heavy, cell, landmarks in self._choices(level, len(windows)):
+        loads = level.table.windows
+        rows = only.count(level.table.marks, loads.least_s, loads.most_s)
+        for heavy, cell, landmarks in self._choices(level):
             if cell < level.cell and rows * (level.cell / cell) ** POWER > FINE_ROWS:
                 continue
             table = self._table(self._load_s, cell, Landmarks(landmarks, only), FINE_ROWS)
@@ -238,9 +265,7 @@ class LandmarkSearch:
                 return found
         return None
 
-    def _choices(
-        self, level: _Level, windows: int
-    ) -> Iterator[tuple[float, float, tuple[int, ...]]]:
+    def _choices(self, level: _Level) -> Iterator[tuple[float, float, tuple[int, ...]]]:
         """Yield (heavy, cell, landmarks) of tables that tell more, the best ones first."""
         there = set(level.landmarks)
 
@@ -258,8 +283,7 @@ class LandmarkSearch:
                 yield heavy, LIGHT_CELL, level.landmarks + left[:held]
             heavy, left = level.heavy, ()
         landmarks = level.landmarks + left
-        if windows < FEW_WINDOWS:
-            yield heavy, level.cell / FINER, landmarks
+        yield heavy, level.cell / FINER, landmarks
         yield heavy, level.cell / LITTLE, landmarks
 
     def _known(self) -> KnownGpus | None:

@@ -34,6 +34,17 @@ class OnlySets:
     least_s: Floats
     most_s: Floats
 
+    def count(self, marks: Words, least_s: Floats, most_s: Floats) -> int:
+        """Count the ideals, by their marks and the range of their work, that may have such sets."""
+        if self.marks.shape[1] == 0:
+            return 0
+        keys, wanted = hashed(marks), hashed(self.marks)
+        order = np.argsort(wanted)
+        place = order[np.minimum(np.searchsorted(wanted[order], keys), len(order) - 1)]
+        good = wanted[place] == keys
+        good &= (least_s <= self.most_s[place]) & (most_s >= self.least_s[place])
+        return int(good.sum())
+
 
 @dataclass(frozen=True)
 class Landmarks:

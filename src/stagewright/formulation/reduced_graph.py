@@ -61,10 +61,10 @@ class ReducedGraph:
 
     def layers(self, blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return sets of layers for sets of blocks, shape (sets, blocks)."""
-        chosen = np.zeros((len(blocks), sum(map(len, self.blocks))), dtype=bool)
+        block_of = np.empty(sum(map(len, self.blocks)), dtype=np.int64)
         for b, members in enumerate(self.blocks):
-            chosen[:, list(members)] = blocks[:, [b]]
-        return chosen
+            block_of[list(members)] = b
+        return blocks[:, block_of]
 
 
 def reduce_graph(instance: Instance, rates: Rates, ceiling_s: float) -> ReducedGraph:

@@ -16,7 +16,7 @@ from stagewright.formulation.partial_ideals import Grid
 from stagewright.formulation.reduced_graph import ReducedGraph
 from stagewright.formulation.table_plans import MOST_ROWS, TablePlans
 
-COARSE, FINE = 0.04, 0.001
+COARSE, FINE = 0.06, 0.001
 """Sizes of a cell in work, as parts of the period: of the first table, and of the last."""
 ENOUGH_ROWS, POWER = 40_000, 1.75
 """The second table should have so many rows: with cells of half the size, 2**POWER as many."""
@@ -29,10 +29,10 @@ ROUGH, CLOSE, STRIDE, MANY = 0.5, 0.1, 4.0, 8.0
 """A bound is looked for until it is known to a part of a cell, roughly where the first table gives
 it. Each period to try lies so many times further above what is known than the one before. While it
 is known to MANY such parts, it pays to leave out what walks do not pass."""
-NEAR, MIDDLE, TRIALS = 0.125, 0.45, 2
+NEAR, MIDDLE, TRIALS = 0.125, 0.37, 3
 """Where to look between the bound and the best plan: mostly the first table has one close to the
 bound. If there is none, further above, so many times in all."""
-TINY = 4_000
+TINY = 2_500
 """A first table of so few rows may refute nothing where a finer one does."""
 FEW_ROWS = 8_000
 """Ideals are taken from all rows if there are no more, else from those that walks pass."""
