@@ -63,8 +63,9 @@ SLOW, SMALL = 0.25, 300_000
 """Once a finer table raises the bound by less than such a part of the gap, plans are looked for;
 not after tables of so few rows (each counted once a GPU) that raise it: the next is soon made."""
 WIDE, LARGE = 0.02, 90_000
-"""Gap after the second table from which on ideals that do not nest are likely to be the reason;
-where the first has so many rows (each counted once a GPU) walks over the second take long."""
+"""Gap after the second table from which on ideals that do not nest are likely to be the reason, if
+tables refute anything but the work; where the first has so many rows (each counted once a GPU)
+walks over the second take long."""
 TRIES = 40
 """Orders to vary between these."""
 FEWEST_SPLITS = 50

@@ -91,7 +91,7 @@ class IdealTable:
         at = self._last[rows]
         for decided in reversed(self._history):
             here = np.flatnonzero(at >= decided.first)
-            inside[np.ix_(decided.blocks, here)] = True
+            inside[np.ix_(np.array(decided.blocks), here)] = True
             at[here] = decided.parents[at[here] - decided.first]
         return inside.T
 
@@ -243,7 +243,7 @@ class _Sweep:
             self._decisions += len(inner)
             parts.append(self._useful(PartialIdeals(here, taken, last, marks)))
         rows = PartialIdeals.concatenate(parts)
-        if self._wanted is not None and any([self._wanted.decide(v) for v in chain]):
+        if self._wanted is not None and self._wanted.decide(chain):
             rows = self._among_wanted(rows)
         forgotten = self._mask(self._retired(start))
         return PartialIdeals(rows.state & ~forgotten, rows.figures, rows.last, rows.marks)

@@ -44,8 +44,8 @@ CELL, LIGHT_CELL, KNOWN_CELL = 0.06, 0.1, 0.05
 """Sizes of a cell in load, as parts of the period: of the coarse table, of one with more landmarks
 than before, and of the one that tells first how many GPUs are needed."""
 PARAMETERS = 8.0
-"""Size of a cell in all-reduce seconds, in sizes of a cell in load: a walk along the load only needs
-the parameters for how its stages differ from typical ones."""
+"""Size of a cell in all-reduce seconds, in sizes of a cell in load: a walk along the load needs the
+parameters only for how its stages differ from typical ones."""
 FINER, LITTLE = 3.0, 2.0
 """Cells are so many times smaller in a finer table, the first that leaves few rows."""
 FEW_PLANS, MANY_PLANS = 2000, 15_000

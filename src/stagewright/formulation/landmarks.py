@@ -109,15 +109,14 @@ class WantedRows:
         self._time = time_s
         self._certain_s, self._possible_s = time_s @ self._inside, time_s @ self._free
 
-    def decide(self, block: int) -> bool:
-        """Note that a block is decided; return whether it is one of the first landmarks."""
-        self._certain_s -= self._time[block] * self._inside[block]
-        self._possible_s -= self._time[block] * self._free[block]
-        if block not in self._bits:
-            return False
-        word, bit = self._bits[block]
-        self._decided[word] |= bit
-        return True
+    def decide(self, blocks: list[int]) -> bool:
+        """Note that blocks are decided; return whether one of the first landmarks is among them."""
+        self._certain_s -= self._time[blocks] @ self._inside[blocks]
+        self._possible_s -= self._time[blocks] @ self._free[blocks]
+        marked = [self._bits[v] for v in blocks if v in self._bits]
+        for word, bit in marked:
+            self._decided[word] |= bit
+        return bool(marked)
 
     def among(self, marks: Words, least_s: Floats, most_s: Floats) -> Bools:
         """Tell which rows to go on with, by their marks and the range of their work so far."""
