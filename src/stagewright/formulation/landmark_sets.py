@@ -55,12 +55,18 @@ class Steps:
 
     def largest(self, values: Floats) -> Floats:
         """Return the largest of the values of the smaller sets for each of ``upper``."""
-        counts = np.diff(self.begins, append=len(self.lower))
-        found = values[self.lower[self.begins]]
-        for i in range(1, int(counts.max())):
-            more = np.flatnonzero(counts > i)
-            found[more] = np.maximum(found[more], values[self.lower[self.begins[more] + i]])
+        (_, first), *others = self._turns
+        found = values[first]
+        for more, lower in others:
+            found[more] = np.maximum(found[more], values[lower])
         return found
+
+    @cached_property
+    def _turns(self) -> list[tuple[Indices, Indices]]:
+        """Which of ``upper`` have a first, a second … smaller set, and these."""
+        counts = np.diff(self.begins, append=len(self.lower))
+        turns = (np.flatnonzero(counts > i) for i in range(int(counts.max())))
+        return [(more, self.lower[self.begins[more] + i]) for i, more in enumerate(turns)]
 
 
 @dataclass(frozen=True)
