@@ -61,8 +61,8 @@ PROBE, TRIAL = 0.625, 0.78
 """Where a period to try with the coarse table lies between the bound and the best plan: the first
 one, which may lead to a much better plan, and those after it."""
 WITHIN, AIM = 0.01, 0.95
-"""While the gap is between one and two times WITHIN, what would close it to so much of that is
-tried, not more."""
+"""While the gap is between one and three times WITHIN, what would close it to so much of that is
+tried, not more: the closer to the best plan, the longer it takes."""
 SOONER = 0.15
 """Where walks pass less than such a part of the windows half-way down, that is gone on with."""
 ENOUGH = 0.9
@@ -133,7 +133,7 @@ class LandmarkSearch:
         """Return the next period to try with the coarse table."""
         bound_s, period_s = self._bracket.bound_s, self._bracket.period_s
         trial_s = bound_s + part * (period_s - bound_s)
-        if WITHIN < 1 - bound_s / period_s < 2 * WITHIN:
+        if WITHIN < 1 - bound_s / period_s < 3 * WITHIN:
             trial_s = min(trial_s, (1 - AIM * WITHIN) * period_s)
         return trial_s
 
