@@ -38,12 +38,10 @@ class OnlySets:
         """Count the ideals, by their marks and the range of their work, that may have such sets."""
         if self.marks.shape[1] == 0:
             return 0
-        keys, wanted = hashed(marks), hashed(self.marks)
+        wanted = hashed(self.marks)
         order = np.argsort(wanted)
-        place = order[np.minimum(np.searchsorted(wanted[order], keys), len(order) - 1)]
-        good = wanted[place] == keys
-        good &= (least_s <= self.most_s[place]) & (most_s >= self.least_s[place])
-        return int(good.sum())
+        ranges = self.least_s[order], self.most_s[order]
+        return int(_meeting(wanted[order], ranges, hashed(marks), (least_s, most_s)).sum())
 
 
 @dataclass(frozen=True)
@@ -128,10 +126,17 @@ class WantedRows:
         np.minimum.at(low, set_, only.least_s - self._certain_s - self._possible_s)
         np.maximum.at(high, set_, only.most_s - self._certain_s)
         keys = hashed(marks[: len(self._decided)] & self._decided)
-        place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-        wanted: Bools = known[place] == keys
-        wanted &= (least_s <= high[place]) & (most_s >= low[place])
-        return wanted
+        return _meeting(known, (low, high), keys, (least_s, most_s))
+
+
+def _meeting(
+    known: Words, known_s: tuple[Floats, Floats], keys: Words, range_s: tuple[Floats, Floats]
+) -> Bools:
+    """Tell which keys are known, with a range that meets the known one; ``known`` ascends."""
+    place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    meeting: Bools = known[place] == keys
+    meeting &= (range_s[0] <= known_s[1][place]) & (range_s[1] >= known_s[0][place])
+    return meeting
 
 
 def hashed(marks: Words) -> Words:
